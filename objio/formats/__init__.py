@@ -94,9 +94,7 @@ class Archive(Protocol):
 class Format(Protocol):
     """What each module of this folder offers."""
 
-    def encode(
-        self, entries: Sequence[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any]
-    ) -> Encoded:
+    def encode(self, entries: Sequence[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any]) -> Encoded:
         """Checks names, aliases and metadata and lays the file out; nothing is written yet."""
         ...
 
