@@ -1,0 +1,60 @@
+# Each target sets up what it needs, from nothing but Python >= 3.11 and make.
+# A stamp in $(VENV) remembers that a group of packages is installed; a change of pyproject.toml makes it stale.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?= -n 2
+
+export JAX_PLATFORMS ?= cpu
+
+bin := $(VENV)/bin
+stamp := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+# Two installations into one environment would trip over each other.
+.NOTPARALLEL:
+.PHONY: help demo test lint format docs serve clean
+
+help:
+	@echo 'make demo     train on real digits, get killed, resume, average the last saves'
+	@echo 'make test     run every test (PYTEST_ARGS="-n 2 tests/io" chooses; ALLOW_SKIP=1 passes over missing system tools)'
+	@echo 'make lint     check style and types'
+	@echo 'make format   put the code into shape'
+	@echo 'make docs     build the site into site/, warnings are errors'
+	@echo 'make serve    show the site while it is written'
+	@echo 'make clean    remove the environment and everything built'
+
+demo: $(stamp)-demo
+	$(bin)/python docs/examples/digits.py
+
+test: $(stamp)-test
+	$(bin)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(stamp)-lint
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+
+format: $(stamp)-lint
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+docs: $(stamp)-docs
+	$(bin)/mkdocs build --strict
+
+serve: $(stamp)-docs
+	$(bin)/mkdocs serve
+
+clean:
+	rm -rf $(VENV) build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# pip before 25.1 does not know the groups of pyproject.toml.
+$(stamp)-pip:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "objio needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@touch $@
+
+$(stamp)-%: pyproject.toml | $(stamp)-pip
+	$(bin)/python -m pip install --quiet --editable . --group $*
+	@touch $@

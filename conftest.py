@@ -1,0 +1,16 @@
+import os
+
+import pytest
+
+# Before anything imports JAX, and for the processes that tests start: one platform, and no silent promotion.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('JAX_NUMPY_DTYPE_PROMOTION', 'strict')
+os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
+
+
+@pytest.fixture(autouse=True)
+def _doctest_folder(request: pytest.FixtureRequest) -> None:
+    """The examples of docstrings write their files into a folder of their own."""
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch = request.getfixturevalue('monkeypatch')
+        monkeypatch.chdir(request.getfixturevalue('tmp_path'))
