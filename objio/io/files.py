@@ -1,0 +1,237 @@
+"""Opening, checking and writing whole files of named arrays; no JAX, so that a look into a file is instant."""
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+
+from objio import storage
+from objio.errors import FormatError
+from objio.formats import Archive, Entry, by_suffix
+from objio.formats.dtypes import from_stored
+from objio.io.memory import allocate
+
+File = str | os.PathLike[str] | IO[bytes]
+"""What every verb takes as a file: a path, or a binary file object."""
+
+
+class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
+    """The arrays of a file by name, each read when it is asked for, as NumPy has them.
+
+    Aliases are names like any other. Typed PRNG keys come as their data, `uint32` with the words of a key as the last
+    axis. A context manager; the arrays outlive it.
+
+    Attributes:
+        dtypes: name -> label of the dtype in the file, such as 'bfloat16' or 'key<threefry2x32>'.
+        shapes: name -> logical shape.
+        aliases: name -> the name in the same file whose array it shared at the save.
+        metadata: what `save_var_collection(metadata=…)` was given.
+        kind: what wrote the file: 'objio-npz 1', 'numpy npz' or 'Objax npz'.
+    """
+
+    def __init__(self, archive: Archive, file: str, *, mmap: bool = False, verify: bool = True) -> None:
+        self._archive = archive
+        self._file = file
+        self._mmap = mmap
+        self._verify = verify
+        self._closing = contextlib.ExitStack()
+        self.aliases: Mapping[str, str] = MappingProxyType(dict(archive.aliases))
+        self.metadata: dict[str, Any] = dict(archive.metadata)
+        self.kind = archive.kind
+        specs = archive.specs
+        names = {name: name for name in specs} | self.aliases
+        self.dtypes: Mapping[str, str] = MappingProxyType({name: specs[source].dtype for name, source in names.items()})
+        self.shapes: Mapping[str, tuple[int, ...]] = MappingProxyType(
+            {name: specs[source].shape for name, source in names.items()}
+        )
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        if name not in self.dtypes:
+            near = difflib.get_close_matches(str(name), self.dtypes, n=3)
+            raise KeyError(
+                f'{self._file} has no array {name!r}' + (f'; near it are {", ".join(map(repr, near))}' if near else '')
+            )
+        return read_array(self._archive, self.aliases.get(name, name), mmap=self._mmap, verify=self._verify)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.dtypes)
+
+    def __len__(self) -> int:
+        return len(self.dtypes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.dtypes
+
+    def __repr__(self) -> str:
+        return f'<{self._file}: {self.kind}, {len(self.shapes) - len(self.aliases)} arrays, {len(self.aliases)} aliases>'
+
+    def close(self) -> None:
+        """Closes the file; arrays that were read, and pages that were mapped, stay."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `verify` found; true where everything is whole.
+
+    Attributes:
+        file: the file's name.
+        kind: what wrote the file, or '' where its table of contents is damaged.
+        arrays: number of arrays.
+        nbytes: bytes of all arrays together.
+        damaged: what is wrong, a message for each damaged part; empty where the file is whole.
+    """
+
+    file: str
+    kind: str
+    arrays: int
+    nbytes: int
+    damaged: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return not self.damaged
+
+    def __str__(self) -> str:
+        if not self.damaged:
+            return f'{self.file}: whole ({self.kind}, {self.arrays} arrays, {self.nbytes / 2**20:.1f} MiB)'
+        return f'{self.file}: damaged\n' + '\n'.join(f'  {message}' for message in self.damaged)
+
+
+def open(file: File, *, mmap: bool = False, verify: bool = True, max_bytes: int | None = None) -> SavedArrays:
+    """Opens a file of named arrays, for NumPy alone: no model is needed, and JAX is not imported.
+
+    Args:
+        file: a path or a binary file object.
+        mmap: give read-only arrays that are the pages of the file, where the file allows it. The file must then not be
+            changed in place while they live; a save by objio never does that.
+        verify: check the CRC-32 of each array when it is read.
+        max_bytes: how many bytes a compressed file of another library may grow to; by default 100 times its size.
+
+    Returns:
+        a mapping from names to arrays.
+
+    Raises:
+        FormatError: the file is damaged, or of another kind.
+        OSError: the file cannot be opened or read.
+
+    Example:
+        >>> import numpy as np, objio
+        >>> np.savez('weights.npz', w=np.ones((2, 3), np.float32))
+        >>> with objio.open('weights.npz') as saved:
+        ...     print(saved.shapes['w'], saved['w'].sum())
+        (2, 3) 6.0
+    """
+    with contextlib.ExitStack() as stack:
+        archive, name = stack.enter_context(opened(file, max_bytes=max_bytes))
+        saved = SavedArrays(archive, name, mmap=mmap, verify=verify)
+        saved._closing = stack.pop_all()
+        return saved
+
+
+def verify(file: File) -> VerifyReport:
+    """Reads a whole file and checks everything that its format lets be checked.
+
+    Args:
+        file: a path or a binary file object.
+
+    Returns:
+        a report; damage is told there, not raised.
+
+    Raises:
+        OSError: the file cannot be opened or read.
+
+    Example:
+        >>> import objio
+        >>> objio.save_var_collection('net.npz', {'w': 1.5})
+        >>> print(objio.verify('net.npz'))
+        net.npz: whole (objio-npz 1, 1 arrays, 0.0 MiB)
+    """
+    damaged: list[str] = []
+    kind, nbytes, arrays = '', 0, 0
+    with contextlib.ExitStack() as stack:
+        try:
+            archive, _ = stack.enter_context(opened(file))
+        except FormatError as error:
+            return VerifyReport(display_name(file), kind, arrays, nbytes, (str(error),))
+        kind, arrays = archive.kind, len(archive.specs)
+        for name in archive.specs:
+            nbytes += archive.nbytes(name)
+            try:
+                read_array(archive, name)
+            except FormatError as error:
+                damaged.append(str(error))
+    return VerifyReport(display_name(file), kind, arrays, nbytes, tuple(damaged))
+
+
+@contextlib.contextmanager
+def opened(file: File, *, max_bytes: int | None = None) -> Iterator[tuple[Archive, str]]:
+    """Opens a file for a verb: its archive, and its name for messages."""
+    path = path_of(file)
+    with contextlib.ExitStack() as stack:
+        source: storage.LocalSource | storage.FileSource
+        if path is None:
+            source = stack.enter_context(storage.open_file_object(file))  # type: ignore[arg-type]  # path_of is None
+        else:
+            source = stack.enter_context(contextlib.closing(storage.open_file(path)))
+        yield by_suffix(path or '').decode(source, max_bytes=max_bytes), source.name
+
+
+def write(
+    file: File, entries: Sequence[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any], *, durable: bool
+) -> None:
+    """Writes a whole file: everything is checked and laid out before it is created."""
+    path = path_of(file)
+    encoded = by_suffix(path or '').encode(entries, aliases, metadata)
+    target: AbstractContextManager[storage.LocalSink | storage.StreamSink]
+    if path is None:
+        target = storage.write_file_object(file)  # type: ignore[arg-type]  # path_of is None
+    else:
+        target = storage.create(path, durable=durable, size=encoded.size)
+    with target as sink:
+        encoded.write(sink)
+
+
+def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool = True) -> np.ndarray[Any, Any]:
+    """One array of an archive: its own memory, or with `mmap` the file's pages where they can be had."""
+    spec = archive.specs[name]
+    pages = archive.mapped(name, verify=verify) if mmap else None
+    if pages is None:
+        pages = allocate(archive.nbytes(name))
+        archive.read_into(name, pages, verify=verify)
+    return from_stored(pages, spec.dtype, spec.shape)
+
+
+def path_of(file: File) -> str | None:
+    """The path as a str, or None for a file object.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(file, str | bytes | os.PathLike):
+        path = os.fsdecode(file)
+        if '\0' in path:
+            raise ValueError(f'a path cannot contain NUL: {path!r}')
+        return path
+    if not hasattr(file, 'read') and not hasattr(file, 'write'):
+        raise TypeError(f'expected a path (str or PathLike) or a binary file object, got {type(file).__name__}')
+    return None
+
+
+def display_name(file: File) -> str:
+    """The file's name for messages."""
+    path = path_of(file)
+    return str(getattr(file, 'name', f'<{type(file).__name__}>')) if path is None else path

@@ -1,0 +1,285 @@
+"""Comparing two tables of names, those of a file and those of a model, before anything is touched."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from objio.errors import MismatchError
+from objio.formats import ArraySpec
+from objio.io.conversion import Exchange, castable, exchange
+
+_SIMILAR_AT_MOST = 64  # comparing names letter by letter costs the square of their number
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One variable of a model, as a plan sees it."""
+
+    name: str  # its canonical name
+    names: tuple[str, ...]  # all of its names
+    dtype: str  # a label
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A variable and the arrays of the file that may fill it: one, or several that must be bitwise equal."""
+
+    wanted: Wanted
+    sources: tuple[ArraySpec, ...]
+    how: Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table that a plan prints."""
+
+    name: str
+    in_file: str
+    in_model: str
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a load did, name by name; `print` it for a summary.
+
+    Attributes:
+        matched: canonical names of the variables that took a value from the file.
+        renamed: name in the file -> name in the model, where the renamer changed it.
+        missing: canonical names of the variables that the file lacks; they kept their values.
+        unused: names in the file that the model lacks.
+        converted: canonical name -> what was done to fit the variable, such as 'float32 -> bfloat16 (cast)'.
+        unverified: canonical names whose bytes were not checked against a checksum.
+    """
+
+    matched: tuple[str, ...]
+    renamed: Mapping[str, str]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    converted: Mapping[str, str]
+    unverified: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f'{len(self.matched)} variables loaded']
+        for label, names in (('missing', self.missing), ('unused', self.unused), ('unverified', self.unverified)):
+            if names:
+                lines.append(f'{len(names)} {label}: {_some(names)}')
+        for label, pairs in (('renamed', self.renamed), ('converted', self.converted)):
+            if pairs:
+                lines.append(f'{len(pairs)} {label}: {_some([f"{name}: {what}" for name, what in pairs.items()])}')
+        return '\n'.join(lines)
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """What a load would do. Print it, look, and `apply` it; until then nothing is changed.
+
+    Attributes:
+        file: the file's name.
+        matches: the variables that would take a value.
+        renamed: name in the file -> name in the model, where the renamer changes it.
+        missing: the variables that the file lacks.
+        unused: names in the file that the model lacks.
+        guesses: name in the file -> the missing name it probably is; give it to `renamer=` after a look.
+        problems: what keeps the plan from being applied, a line of the table each.
+    """
+
+    file: str
+    matches: tuple[Match, ...]
+    renamed: Mapping[str, str]
+    missing: tuple[Wanted, ...]
+    unused: tuple[str, ...]
+    guesses: Mapping[str, str]
+    problems: tuple[Row, ...]
+    _rows: tuple[Row, ...] = field(repr=False)
+    _apply: Callable[['LoadPlan'], LoadReport] = field(repr=False)
+
+    def __str__(self) -> str:
+        return _table(self._rows)
+
+    def check(self) -> None:
+        """Raises MismatchError, with all differences as one table, if the plan cannot be applied."""
+        if self.problems:
+            raise MismatchError(_complaint(self.file, self.problems, self.guesses))
+
+    def apply(self) -> LoadReport:
+        """Loads: everything is read and checked first, then assigned, all or nothing.
+
+        Raises:
+            MismatchError: the file does not fit the model.
+            FormatError: the file is damaged.
+        """
+        self.check()
+        return self._apply(self)
+
+
+def compare(
+    file: str,
+    specs: Mapping[str, ArraySpec],
+    aliases: Mapping[str, str],
+    wanted: Iterable[Wanted],
+    *,
+    rename: Callable[[str], str],
+    chosen: Callable[[str], bool],
+    cast: bool,
+    keyless: bool,
+    allow_missing: bool,
+    allow_unused: bool,
+    apply: Callable[[LoadPlan], LoadReport],
+) -> LoadPlan:
+    """Lays a file's table of names beside a model's.
+
+    Args:
+        file: its name, for messages.
+        specs: the arrays of the file.
+        aliases: more names for them.
+        wanted: the variables of the model.
+        rename: from a name in the file to a name in the model.
+        chosen: whether a name of the model takes part.
+        cast: as in `load_var_collection`.
+        keyless: whether the file's format knows no key dtypes.
+        allow_missing: as in `load_var_collection`.
+        allow_unused: as in `load_var_collection`.
+        apply: what `LoadPlan.apply` calls.
+
+    Raises:
+        MismatchError: the renamer gives one name to two arrays.
+    """
+    origin = _renamed(file, [*specs, *aliases], rename)
+    found = {
+        name: specs[aliases.get(old, old)] for name, old in origin.items() if chosen(name)
+    }
+    matches: list[Match] = []
+    missing: list[Wanted] = []
+    rows: list[Row] = []
+    problems: list[Row] = []
+    used: set[str] = set()
+    for variable in wanted:
+        names = [name for name in variable.names if chosen(name)]
+        if not names:
+            continue
+        sources = tuple({found[name].name: found[name] for name in names if name in found}.values())
+        used.update(source.name for source in sources)
+        hows = [exchange(source, variable.dtype, variable.shape, cast=cast, keyless=keyless) for source in sources]
+        if not sources:
+            missing.append(variable)
+            continue
+        bad = [source for source, how in zip(sources, hows, strict=True) if how is None]
+        for source in bad:
+            row = Row(variable.name, _described(source), _described(variable), _difference(source, variable))
+            problems.append(row)
+            rows.append(row)
+        if not bad and hows[0] is not None:
+            matches.append(Match(variable, sources, hows[0]))
+            remark = '' if hows[0] is Exchange.SAME else hows[0].value
+            rows.append(Row(variable.name, _described(sources[0]), _described(variable), remark))
+    unused = {name: spec for name, spec in found.items() if spec.name not in used}
+    guesses = {origin[name]: model for name, model in _guesses(unused, missing).items()}
+    renamed_from = {model: old for old, model in guesses.items()}
+    for variable in missing:
+        guess = renamed_from.get(variable.name)
+        remark = 'not in the file' + (f'; is it {guess!r} there?' if guess else '')
+        rows.append(Row(variable.name, '-', _described(variable), remark))
+        if not allow_missing:
+            problems.append(rows[-1])
+    for name, spec in unused.items():
+        rows.append(Row(origin[name], _described(spec), '-', 'not in the model'))
+        if not allow_unused or (missing and not allow_missing):
+            problems.append(rows[-1])
+    return LoadPlan(
+        file=file,
+        matches=tuple(matches),
+        renamed={old: name for name, old in origin.items() if name != old and found.get(name, None) and name not in unused},
+        missing=tuple(missing),
+        unused=tuple(origin[name] for name in unused),
+        guesses=guesses,
+        problems=tuple(problems),
+        _rows=tuple(rows),
+        _apply=apply,
+    )
+
+
+def value_problem(match: Match, remark: str) -> Row:
+    """A line for a difference that only the values show."""
+    return Row(match.wanted.name, _described(match.sources[0]), _described(match.wanted), remark)
+
+
+def value_mismatch(file: str, problems: Iterable[Row]) -> MismatchError:
+    """The error for differences that only the values show."""
+    return MismatchError(_complaint(file, tuple(problems), {}))
+
+
+def _renamed(file: str, names: Iterable[str], rename: Callable[[str], str]) -> dict[str, str]:
+    """Name in the model -> name in the file."""
+    origin: dict[str, str] = {}
+    for old in names:
+        new = rename(old)
+        if not isinstance(new, str):
+            raise TypeError(f'the renamer must give a str for each name, but gave {new!r} for {old!r}')
+        if new in origin:
+            raise MismatchError(
+                f'{file}: the renamer gives the name {new!r} both to {origin[new]!r} and to {old!r}; '
+                'each array needs a name of its own. Nothing was assigned.'
+            )
+        origin[new] = old
+    return origin
+
+
+def _guesses(unused: Mapping[str, ArraySpec], missing: Iterable[Wanted]) -> dict[str, str]:
+    """Name in the file -> missing name: same shape and dtype, and alone with them or the most alike by its letters."""
+    by_form: dict[tuple[str, tuple[int, ...]], list[str]] = defaultdict(list)
+    for name, spec in unused.items():
+        by_form[spec.dtype, spec.shape].append(name)
+    wanted_by_form: dict[tuple[str, tuple[int, ...]], list[str]] = defaultdict(list)
+    for variable in missing:
+        wanted_by_form[variable.dtype, variable.shape].append(variable.name)
+    guesses: dict[str, str] = {}
+    for form, wanted in wanted_by_form.items():
+        candidates = by_form.get(form, [])
+        if len(candidates) == len(wanted) == 1:
+            guesses[candidates[0]] = wanted[0]
+        elif max(len(candidates), len(wanted)) <= _SIMILAR_AT_MOST:
+            for name in wanted:
+                free = [candidate for candidate in candidates if candidate not in guesses]
+                for best in difflib.get_close_matches(name, free, n=1, cutoff=0.6):
+                    guesses[best] = name
+    return guesses
+
+
+def _difference(source: ArraySpec, variable: Wanted) -> str:
+    if source.shape != variable.shape:
+        return 'the shapes differ'
+    if castable(source.dtype, variable.dtype):
+        return 'the dtypes differ; cast=True converts'
+    return 'the dtypes differ'
+
+
+def _described(item: ArraySpec | Wanted) -> str:
+    return f'{item.dtype} {item.shape}'
+
+
+def _complaint(file: str, problems: tuple[Row, ...], guesses: Mapping[str, str]) -> str:
+    remedies = ['renamer= maps names', 'only=/skip= leave variables out']
+    if any(row.in_file == '-' for row in problems):
+        remedies.append("allow_missing=True keeps the model's values")
+    if any('cast=True' in row.remark for row in problems):
+        remedies.append('cast=True converts dtypes')
+    if guesses:
+        remedies.insert(0, f'renamer={dict(guesses)!r} would try the likely renames')
+    return f'{file} does not fit the model; nothing was assigned.\n{_table(problems)}\nWays out: {"; ".join(remedies)}.'
+
+
+def _table(rows: Iterable[Row]) -> str:
+    lines = [Row('name', 'in the file', 'in the model', ''), *rows]
+    widths = [max(len(getattr(line, column)) for line in lines) for column in ('name', 'in_file', 'in_model')]
+    return '\n'.join(
+        f'  {line.name:{widths[0]}}  {line.in_file:{widths[1]}}  {line.in_model:{widths[2]}}  {line.remark}'.rstrip()
+        for line in lines
+    )
+
+
+def _some(names: Iterable[str], limit: int = 5) -> str:
+    names = list(names)
+    return ', '.join(names[:limit]) + (f', … {len(names) - limit} more' if len(names) > limit else '')

@@ -1,0 +1,40 @@
+"""What `only` and `skip` mean: names, prefixes of names, patterns, and functions that are asked."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Selector = str | re.Pattern[str] | Callable[[str], bool] | Iterable['Selector']
+"""What `only` and `skip` take.
+
+A str is a literal name, or the prefix of one up to `.`, `[`, `(` or `/`; a compiled pattern is searched in the name;
+a callable is asked; an iterable means any of them.
+"""
+
+
+def chooser(only: Selector | None, skip: Selector | None) -> Callable[[str], bool]:
+    """A function that says of a name whether `only` takes it and `skip` leaves it.
+
+    Raises:
+        TypeError: one of them is none of the kinds that are understood.
+    """
+    wanted = _matcher(only, 'only') if only is not None else lambda name: True
+    unwanted = _matcher(skip, 'skip') if skip is not None else lambda name: False
+    return lambda name: wanted(name) and not unwanted(name)
+
+
+def _matcher(selector: Any, argument: str) -> Callable[[str], bool]:
+    if isinstance(selector, str):
+        ends = ('.', '[', '(', '/')
+        prefixes = tuple(selector + end for end in ends)
+        return lambda name: name == selector or name.startswith(prefixes)
+    if isinstance(selector, re.Pattern):
+        return lambda name: selector.search(name) is not None
+    if callable(selector):
+        return lambda name: bool(selector(name))
+    if isinstance(selector, Iterable):
+        matchers = [_matcher(item, argument) for item in selector]
+        return lambda name: any(matches(name) for matches in matchers)
+    raise TypeError(
+        f'{argument}= takes a str, a compiled re.Pattern, a callable or a list of them, got {type(selector).__name__}'
+    )
