@@ -1,0 +1,145 @@
+"""The manifest of objio-npz 1, the member `objio.json`: one spelling for each content, and no other is read.
+
+The spelling is that of `json.dumps(m, ensure_ascii=False, allow_nan=False, separators=(',', ':'))`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring as quote
+from typing import Any
+
+from objio.formats import ArraySpec
+
+_HEAD = b'{"format":"objio-npz","version":1,"arrays":['
+_ALIASES = b'],"aliases":{'
+_METADATA = b'},"metadata":'
+_VERSION = re.compile(rb'\{"format":"objio-npz","version":(\d{1,9}),')
+_STRING = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
+_ARRAY = re.compile(rb'\[' + _STRING + rb',"([\w<>]{1,64})",\[((?:\d{1,20},)*\d{1,20}|)\]\]', re.DOTALL)
+_ALIAS = re.compile(_STRING + b':' + _STRING, re.DOTALL)
+
+_DEEPEST = 100
+_INTEGER_BITS = 14_284  # 4,300 decimal digits, which is what Python's own parser takes
+
+
+def dump(specs: Iterable[ArraySpec], aliases: Mapping[str, str], metadata: Mapping[str, Any]) -> bytes:
+    """The manifest's bytes. Names and metadata must have been checked."""
+    arrays = ','.join(map(_array, specs))
+    pairs = ','.join(f'{quote(name)}:{quote(target)}' for name, target in aliases.items())
+    return b''.join((_HEAD, arrays.encode(), _ALIASES, pairs.encode(), _METADATA, _json(metadata), b'}'))
+
+
+def _array(spec: ArraySpec) -> str:
+    return f'[{quote(spec.name)},"{spec.dtype}",[{",".join(map(str, spec.shape))}]]'
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode()
+
+
+def check_metadata(value: Any, path: str = 'metadata', depth: int = 0) -> None:
+    """Checks that JSON gives `value` back as it is.
+
+    Raises:
+        TypeError: it does not; the message gives the path of the first value at fault.
+    """
+    kind = type(value)
+    if depth > _DEEPEST:
+        raise TypeError(f'{path} is nested more than {_DEEPEST} levels deep')
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise TypeError(f'{path} has the key {key!r}; JSON keeps keys of type str only')
+            _check_text(key, f'a key of {path}')
+            check_metadata(item, f'{path}[{key!r}]', depth + 1)
+    elif kind is list:
+        for index, item in enumerate(value):
+            check_metadata(item, f'{path}[{index}]', depth + 1)
+    elif kind is str:
+        _check_text(value, path)
+    elif kind is float:
+        if value != value or value in (float('inf'), float('-inf')):
+            raise TypeError(f'{path} is {value}, which JSON does not know; use None or a str')
+    elif kind is int:
+        if value.bit_length() > _INTEGER_BITS:
+            raise TypeError(f'{path} is an integer of more than 4,300 digits, which JSON readers refuse; use a str')
+    elif kind is not bool and value is not None:
+        raise TypeError(
+            f'{path} is of type {kind.__module__}.{kind.__qualname__}, which JSON does not give back unchanged; '
+            'use dict, list, str, int, float, bool or None'
+        )
+
+
+def _check_text(text: str, path: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(f'{path} has a lone surrogate ({text!r}), which UTF-8 cannot hold') from error
+
+
+def parse(
+    text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callable[[str, str], None]
+) -> dict[str, Any]:
+    """Reads a manifest, giving arrays and aliases one by one, so that the first that lies ends the reading.
+
+    Returns:
+        The metadata.
+
+    Raises:
+        ValueError: the text is not a manifest as `dump` spells it, or what `add_array` and `add_alias` raise.
+    """
+    if not text.startswith(_HEAD):
+        version = _VERSION.match(text)
+        if version and int(version[1]) > 1:
+            raise ValueError(
+                f'it was written by a newer objio (objio-npz version {int(version[1])}, this one reads 1); update objio'
+            )
+        raise ValueError(f'expected it to start with {_HEAD.decode()}, found {text[: len(_HEAD)]!r}')
+    at = _items(text, len(_HEAD), _ARRAY, _ALIASES, lambda found: add_array(_read_array(found)))
+    at = _items(text, at, _ALIAS, _METADATA, lambda found: add_alias(_text(found[1]), _text(found[2])))
+    metadata = text[at:-1]
+    try:
+        value = json.loads(metadata)
+        if type(value) is not dict or text[-1:] != b'}':
+            raise ValueError('expected metadata to be an object and nothing to follow it')
+        check_metadata(value)
+        if _json(value) != metadata:
+            raise ValueError('metadata is not spelled as objio spells it')
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f'bad metadata: {error}') from error
+    return value
+
+
+def _items(
+    text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Callable[[re.Match[bytes]], None]
+) -> int:
+    """Reads items with a comma between them up to the bytes `after`; returns the position behind these."""
+    if text.startswith(after, at):
+        return at + len(after)
+    while found := item.match(text, at):
+        add(found)
+        at = found.end()
+        if text.startswith(after, at):
+            return at + len(after)
+        if text[at : at + 1] != b',':
+            break
+        at += 1
+    raise ValueError(f'at byte {at}: expected an item or {after!r}, found {text[at : at + 40]!r}')
+
+
+def _read_array(found: re.Match[bytes]) -> ArraySpec:
+    raw = found[3]
+    spec = ArraySpec(_text(found[1]), found[2].decode(), tuple(map(int, raw.split(b','))) if raw else ())
+    if _array(spec).encode() != found[0]:
+        raise ValueError(f'{found[0][:80]!r} is not spelled as objio spells it')
+    return spec
+
+
+def _text(raw: bytes) -> str:
+    text = raw.decode()
+    if b'\\' in raw or not text.isprintable():
+        text = json.loads(f'"{text}"')
+        if quote(text)[1:-1] != raw.decode():
+            raise ValueError(f'{raw[:80]!r} is not spelled as objio spells it')
+    return text

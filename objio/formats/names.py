@@ -1,0 +1,63 @@
+"""The names of arrays, and the names of the zip members that hold them.
+
+Almost every name is its own member name, but for `.npy` at the end. Escaped is only what zip tools or `np.load` would
+take for something else: a path that leads out of the folder, a drive, a second `.npy`. `urllib.parse.unquote` undoes
+all of it, so that two names never share a member.
+"""
+
+import re
+
+from objio.errors import UnsaveableError
+
+MANIFEST = 'objio.json'
+_LONGEST = 4095  # bytes of a member name: what common tools and file systems take for a path
+
+# Finds the few names that need any of the steps below.
+_SPECIAL = re.compile(
+    r'[%\\\x00-\x1f\x7f]|^/|//|/\Z|(?<![^/])\.\.?(?![^/])|\.npy(?![^/])|^[a-z]:|^objio\.json\Z', re.IGNORECASE | re.ASCII
+)
+_CONTROL = re.compile(r'[%\\\x01-\x1f\x7f]')
+_EMPTY_SEGMENT = re.compile(r'^/|(?<=/)/|/\Z')
+_DOT_SEGMENT = re.compile(r'(?<![^/])\.\.?(?![^/])')
+_NPY_SEGMENT = re.compile(r'\.(?=npy(?![^/]))', re.IGNORECASE | re.ASCII)
+_DRIVE = re.compile(r'^([A-Za-z]):')
+
+
+def member_name(name: str) -> bytes:
+    r"""The name of the zip member that holds the array called `name`, in UTF-8.
+
+    Raises:
+        UnsaveableError: the name is empty, not text, too long, or has a NUL or a lone surrogate.
+
+    Example:
+        >>> member_name('(Sequential)[0](Linear).w')
+        b'(Sequential)[0](Linear).w.npy'
+        >>> member_name('../50%')
+        b'%2E%2E/50%25.npy'
+    """
+    if not isinstance(name, str):
+        raise UnsaveableError(f'a name must be a str, got {name!r}')
+    if not name:
+        raise UnsaveableError("a variable's name is empty; give it a name, or save under a scope")
+    if '\0' in name:
+        raise UnsaveableError(f'{name!r}: a name cannot hold a NUL character; rename the variable')
+    text = _escape(name) if _SPECIAL.search(name) else name
+    try:
+        member = text.encode() + b'.npy'
+    except UnicodeEncodeError as error:
+        raise UnsaveableError(f'{name!r}: a name cannot hold a lone surrogate; rename the variable') from error
+    if len(member) > _LONGEST:
+        raise UnsaveableError(
+            f'{name[:60]!r}...: the name takes {len(member)} bytes in the file, at most {_LONGEST} are possible; '
+            'shorten it'
+        )
+    return member
+
+
+def _escape(name: str) -> str:
+    text = _CONTROL.sub(lambda found: f'%{ord(found[0]):02X}', name)
+    text = _EMPTY_SEGMENT.sub('%2F', text)
+    text = _DOT_SEGMENT.sub(lambda found: '%2E' * len(found[0]), text)
+    text = _NPY_SEGMENT.sub('%2E', text)
+    text = _DRIVE.sub(r'\1%3A', text)
+    return text.replace('.', '%2E') if text.isascii() and text.lower() == MANIFEST else text
