@@ -39,6 +39,8 @@ format: $(stamp)-lint
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
+# The notice about the next mkdocs is not about these pages.
+docs serve: export NO_MKDOCS_2_WARNING := 1
 docs: $(stamp)-docs
 	$(bin)/mkdocs build --strict
 
