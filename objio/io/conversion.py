@@ -6,6 +6,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from objio.errors import MismatchError
 from objio.formats import ArraySpec
 from objio.formats.dtypes import stored
 
@@ -67,7 +68,7 @@ def convert(array: np.ndarray[Any, Any], how: Exchange, dtype: str) -> np.ndarra
         an array of the variable's dtype; keys as uint32 with their words as the last axis.
 
     Raises:
-        ValueError: a value does not survive; the message gives it.
+        MismatchError: a value does not survive; the message gives it.
     """
     if how in (Exchange.SAME, Exchange.KEY_DATA, Exchange.KEYS):
         return array
@@ -79,12 +80,11 @@ def convert(array: np.ndarray[Any, Any], how: Exchange, dtype: str) -> np.ndarra
     if how is Exchange.SCALAR or kind_of(dtype) == 'i':
         with np.errstate(over='ignore', invalid='ignore'):
             back = result.astype(array.dtype)
-        # Only integers can come back the same after a change: of sign, between int64 and uint64.
-        lost = (back != array) & ~((back != back) & (array != array))
-        if kind_of(dtype) == 'i':
-            lost |= (result < 0) != (array < 0)
+        both_nan = np.isnan(back) & np.isnan(array)
+        # Between int64 and uint64 a number comes back the same though its sign was lost on the way.
+        lost = ((back != array) & ~both_nan) | ((result < 0) != (array < 0) if kind_of(dtype) == 'i' else False)
         if lost.any():
-            raise ValueError(f'the value {array[lost][0]} does not fit {dtype}')
+            raise MismatchError(f'the value {array[lost][0]} does not fit {dtype}')
     return result
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
@@ -13,7 +13,7 @@ import numpy as np
 
 from objio import storage
 from objio.errors import FormatError
-from objio.formats import Archive, Entry, by_suffix
+from objio.formats import Archive, Entry, Format, by_suffix
 from objio.formats.dtypes import from_stored
 from objio.io.memory import allocate
 
@@ -35,12 +35,12 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
         kind: what wrote the file: 'objio-npz 1', 'numpy npz' or 'Objax npz'.
     """
 
-    def __init__(self, archive: Archive, file: str, *, mmap: bool = False, verify: bool = True) -> None:
+    def __init__(self, archive: Archive, file: str, close: Callable[[], Any], *, mmap: bool, verify: bool) -> None:
         self._archive = archive
         self._file = file
         self._mmap = mmap
         self._verify = verify
-        self._closing = contextlib.ExitStack()
+        self._close = close
         self.aliases: Mapping[str, str] = MappingProxyType(dict(archive.aliases))
         self.metadata: dict[str, Any] = dict(archive.metadata)
         self.kind = archive.kind
@@ -69,11 +69,13 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
         return name in self.dtypes
 
     def __repr__(self) -> str:
-        return f'<{self._file}: {self.kind}, {len(self.shapes) - len(self.aliases)} arrays, {len(self.aliases)} aliases>'
+        return (
+            f'<{self._file}: {self.kind}, {len(self.shapes) - len(self.aliases)} arrays, {len(self.aliases)} aliases>'
+        )
 
     def close(self) -> None:
         """Closes the file; arrays that were read, and pages that were mapped, stay."""
-        self._closing.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,11 +137,13 @@ def open(file: File, *, mmap: bool = False, verify: bool = True, max_bytes: int 
         ...     print(saved.shapes['w'], saved['w'].sum())
         (2, 3) 6.0
     """
-    with contextlib.ExitStack() as stack:
-        archive, name = stack.enter_context(opened(file, max_bytes=max_bytes))
-        saved = SavedArrays(archive, name, mmap=mmap, verify=verify)
-        saved._closing = stack.pop_all()
-        return saved
+    source = _source(file)
+    try:
+        archive = _format(file).decode(source, max_bytes=max_bytes)
+    except BaseException:
+        source.close()
+        raise
+    return SavedArrays(archive, source.name, source.close, mmap=mmap, verify=verify)
 
 
 def verify(file: File) -> VerifyReport:
@@ -162,9 +166,9 @@ def verify(file: File) -> VerifyReport:
     """
     damaged: list[str] = []
     kind, nbytes, arrays = '', 0, 0
-    with contextlib.ExitStack() as stack:
+    with _source(file) as source:
         try:
-            archive, _ = stack.enter_context(opened(file))
+            archive = _format(file).decode(source)
         except FormatError as error:
             return VerifyReport(display_name(file), kind, arrays, nbytes, (str(error),))
         kind, arrays = archive.kind, len(archive.specs)
@@ -180,25 +184,19 @@ def verify(file: File) -> VerifyReport:
 @contextlib.contextmanager
 def opened(file: File, *, max_bytes: int | None = None) -> Iterator[tuple[Archive, str]]:
     """Opens a file for a verb: its archive, and its name for messages."""
-    path = path_of(file)
-    with contextlib.ExitStack() as stack:
-        source: storage.LocalSource | storage.FileSource
-        if path is None:
-            source = stack.enter_context(storage.open_file_object(file))  # type: ignore[arg-type]  # path_of is None
-        else:
-            source = stack.enter_context(contextlib.closing(storage.open_file(path)))
-        yield by_suffix(path or '').decode(source, max_bytes=max_bytes), source.name
+    with _source(file) as source:
+        yield _format(file).decode(source, max_bytes=max_bytes), source.name
 
 
 def write(
     file: File, entries: Sequence[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any], *, durable: bool
 ) -> None:
     """Writes a whole file: everything is checked and laid out before it is created."""
+    encoded = _format(file).encode(entries, aliases, metadata)
     path = path_of(file)
-    encoded = by_suffix(path or '').encode(entries, aliases, metadata)
     target: AbstractContextManager[storage.LocalSink | storage.StreamSink]
     if path is None:
-        target = storage.write_file_object(file)  # type: ignore[arg-type]  # path_of is None
+        target = storage.write_file_object(file)  # type: ignore[arg-type]  # a file object, as path_of says
     else:
         target = storage.create(path, durable=durable, size=encoded.size)
     with target as sink:
@@ -229,6 +227,18 @@ def path_of(file: File) -> str | None:
     if not hasattr(file, 'read') and not hasattr(file, 'write'):
         raise TypeError(f'expected a path (str or PathLike) or a binary file object, got {type(file).__name__}')
     return None
+
+
+def _format(file: File) -> Format:
+    """The suffix of a path chooses; a file object is npz, whatever it is called."""
+    return by_suffix(path_of(file) or '')
+
+
+def _source(file: File) -> storage.LocalSource | storage.FileSource:
+    path = path_of(file)
+    if path is None:
+        return storage.open_file_object(file)  # type: ignore[arg-type]  # a file object, as path_of says
+    return storage.open_file(path)
 
 
 def display_name(file: File) -> str:

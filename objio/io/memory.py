@@ -17,4 +17,4 @@ def allocate(nbytes: int) -> memoryview:
         return memoryview(pages)
     block = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
-    return memoryview(block[start : start + nbytes])
+    return block[start : start + nbytes].data

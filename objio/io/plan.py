@@ -20,6 +20,7 @@ class Wanted:
     names: tuple[str, ...]  # all of its names
     dtype: str  # a label
     shape: tuple[int, ...]
+    number: bool = False  # a Python number, which takes any 0-d array of its kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ class Match:
     wanted: Wanted
     sources: tuple[ArraySpec, ...]
     how: Exchange
+
+    @property
+    def conversion(self) -> str:
+        """What is done to fit the variable, in words; '' where nothing is."""
+        if self.how is Exchange.SAME:
+            return ''
+        return f'{self.sources[0].dtype} -> {self.wanted.dtype} ({self.how.value})'
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class LoadPlan:
     guesses: Mapping[str, str]
     problems: tuple[Row, ...]
     _rows: tuple[Row, ...] = field(repr=False)
-    _apply: Callable[['LoadPlan'], LoadReport] = field(repr=False)
+    _apply: Callable[[], LoadReport] = field(repr=False)
 
     def __str__(self) -> str:
         return _table(self._rows)
@@ -104,6 +112,18 @@ class LoadPlan:
         if self.problems:
             raise MismatchError(_complaint(self.file, self.problems, self.guesses))
 
+    def report(self, *, verified: bool) -> LoadReport:
+        """The report of a load that did what the plan says."""
+        matched = tuple(match.wanted.name for match in self.matches)
+        return LoadReport(
+            matched=matched,
+            renamed=self.renamed,
+            missing=tuple(variable.name for variable in self.missing),
+            unused=self.unused,
+            converted={match.wanted.name: match.conversion for match in self.matches if match.conversion},
+            unverified=() if verified else matched,
+        )
+
     def apply(self) -> LoadReport:
         """Loads: everything is read and checked first, then assigned, all or nothing.
 
@@ -112,7 +132,7 @@ class LoadPlan:
             FormatError: the file is damaged.
         """
         self.check()
-        return self._apply(self)
+        return self._apply()
 
 
 def compare(
@@ -121,13 +141,13 @@ def compare(
     aliases: Mapping[str, str],
     wanted: Iterable[Wanted],
     *,
-    rename: Callable[[str], str],
+    renamed: Mapping[str, str],
     chosen: Callable[[str], bool],
     cast: bool,
     keyless: bool,
     allow_missing: bool,
     allow_unused: bool,
-    apply: Callable[[LoadPlan], LoadReport],
+    apply: Callable[[], LoadReport],
 ) -> LoadPlan:
     """Lays a file's table of names beside a model's.
 
@@ -136,21 +156,16 @@ def compare(
         specs: the arrays of the file.
         aliases: more names for them.
         wanted: the variables of the model.
-        rename: from a name in the file to a name in the model.
+        renamed: each name in the file, aliases too -> its name in the model, no two the same.
         chosen: whether a name of the model takes part.
         cast: as in `load_var_collection`.
         keyless: whether the file's format knows no key dtypes.
         allow_missing: as in `load_var_collection`.
         allow_unused: as in `load_var_collection`.
         apply: what `LoadPlan.apply` calls.
-
-    Raises:
-        MismatchError: the renamer gives one name to two arrays.
     """
-    origin = _renamed(file, [*specs, *aliases], rename)
-    found = {
-        name: specs[aliases.get(old, old)] for name, old in origin.items() if chosen(name)
-    }
+    origin = {new: old for old, new in renamed.items()}
+    found = {name: specs[aliases.get(old, old)] for name, old in origin.items() if chosen(name)}
     matches: list[Match] = []
     missing: list[Wanted] = []
     rows: list[Row] = []
@@ -191,7 +206,7 @@ def compare(
     return LoadPlan(
         file=file,
         matches=tuple(matches),
-        renamed={old: name for name, old in origin.items() if name != old and found.get(name, None) and name not in unused},
+        renamed={origin[name]: name for name in found if origin[name] != name and name not in unused},
         missing=tuple(missing),
         unused=tuple(origin[name] for name in unused),
         guesses=guesses,
@@ -209,22 +224,6 @@ def value_problem(match: Match, remark: str) -> Row:
 def value_mismatch(file: str, problems: Iterable[Row]) -> MismatchError:
     """The error for differences that only the values show."""
     return MismatchError(_complaint(file, tuple(problems), {}))
-
-
-def _renamed(file: str, names: Iterable[str], rename: Callable[[str], str]) -> dict[str, str]:
-    """Name in the model -> name in the file."""
-    origin: dict[str, str] = {}
-    for old in names:
-        new = rename(old)
-        if not isinstance(new, str):
-            raise TypeError(f'the renamer must give a str for each name, but gave {new!r} for {old!r}')
-        if new in origin:
-            raise MismatchError(
-                f'{file}: the renamer gives the name {new!r} both to {origin[new]!r} and to {old!r}; '
-                'each array needs a name of its own. Nothing was assigned.'
-            )
-        origin[new] = old
-    return origin
 
 
 def _guesses(unused: Mapping[str, ArraySpec], missing: Iterable[Wanted]) -> dict[str, str]:
@@ -267,7 +266,7 @@ def _complaint(file: str, problems: tuple[Row, ...], guesses: Mapping[str, str])
     if any('cast=True' in row.remark for row in problems):
         remedies.append('cast=True converts dtypes')
     if guesses:
-        remedies.insert(0, f'renamer={dict(guesses)!r} would try the likely renames')
+        remedies.insert(0, f'renamer=lambda name: {dict(guesses)!r}.get(name, name) would try the likely renames')
     return f'{file} does not fit the model; nothing was assigned.\n{_table(problems)}\nWays out: {"; ".join(remedies)}.'
 
 

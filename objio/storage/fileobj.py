@@ -6,7 +6,8 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 from objio.errors import FormatError
 from objio.storage.local import LocalSource
@@ -45,12 +46,16 @@ class FileSink(StreamSink):
 
 
 class FileSource:
-    """Reads a file object by seeking in it; see `objio.formats.Source`."""
+    """Reads a file object by seeking in it; see `objio.formats.Source`.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    A context manager: closing it puts the position back and leaves the file object open.
+    """
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
         self._lock = threading.Lock()  # a position and a read belong together
-        self.name = _name(file)
+        self._position = file.tell()
+        self.name = name
         file.seek(0, os.SEEK_END)
         self.size = file.tell()
 
@@ -70,6 +75,18 @@ class FileSource:
 
     def map(self) -> memoryview | None:
         return None
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.seek(self._position)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 @contextlib.contextmanager
@@ -93,36 +110,17 @@ def write_file_object(file: IO[bytes]) -> Iterator[StreamSink]:
     file.flush()
 
 
-@contextlib.contextmanager
-def open_file_object(file: IO[bytes]) -> Iterator[FileSource | LocalSource]:
-    """Gives a source for a binary file object and puts its position back at the end.
-
-    A file object that cannot seek is read into memory, to its end.
+def open_file_object(file: IO[bytes]) -> FileSource | LocalSource:
+    """Gives a source for a binary file object; a file object that cannot seek is read into memory, to its end.
 
     Raises:
         TypeError: the file is open in text mode or the wrong direction, or is no file.
     """
     _refuse_unfit(file, 'read', 'rb')
     if not file.seekable():
-        whole = io.BytesIO(file.read())
-        source = FileSource(whole)
-        source.name = _name(file)
-        yield source
-        return
+        return FileSource(io.BytesIO(file.read()), _name(file))
     fd = _descriptor(file)
-    if fd is not None:
-        on_disk = LocalSource(os.dup(fd), _name(file))
-        try:
-            yield on_disk
-        finally:
-            on_disk.close()
-        return
-    position = file.tell()
-    try:
-        yield FileSource(file)
-    finally:
-        if not file.closed:
-            file.seek(position)
+    return FileSource(file, _name(file)) if fd is None else LocalSource(os.dup(fd), _name(file))
 
 
 def _descriptor(file: Any) -> int | None:

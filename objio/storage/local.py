@@ -10,7 +10,10 @@ import errno
 import mmap
 import os
 import stat
+import weakref
 from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
 
 from objio.errors import FormatError, SaveNotDurable
 from objio.storage.kernel import preallocate, read_at, start_writeback, write_at
@@ -44,13 +47,14 @@ class LocalSink:
 
 
 class LocalSource:
-    """Reads one open file; see `objio.formats.Source`. Closes its descriptor when it is closed."""
+    """Reads one open file; see `objio.formats.Source`. A context manager, which closes the descriptor."""
 
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
         self._map: memoryview | None = None
         self.name = name
         self.size = os.fstat(fd).st_size
+        self.close = weakref.finalize(self, os.close, fd)  # also where nobody calls it: `objio.open(path)[name]`
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         done = 0
@@ -69,12 +73,13 @@ class LocalSource:
             self._map = memoryview(mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ))
         return self._map
 
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    def __enter__(self) -> Self:
+        return self
 
-    __del__ = close  # for `objio.open(path)[name]` in one line
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 @contextlib.contextmanager
@@ -249,4 +254,3 @@ def _sync_folder(folder: str, path: str) -> None:
             'a power cut may bring back the old one',
             path,
         ) from error
-

@@ -1,0 +1,173 @@
+"""The mean of several saves, streamed: blocks of all files are added while they are in the cache."""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from objio.errors import MismatchError
+from objio.formats import Archive, ArraySpec
+from objio.formats.dtypes import from_stored, stored
+from objio.io.conversion import kind_of
+from objio.io.files import File, opened, read_array
+
+_BLOCK = 1 << 16  # elements: with the accumulator and one block of each file well inside the second-level cache
+
+
+class MeanArchive:
+    """Several archives of the same names, shapes and dtypes as one whose arrays are their means.
+
+    See `objio.formats.Archive`. Floats and complex numbers are averaged; everything else comes from the last archive.
+    """
+
+    kind = 'mean'
+    aliases: Mapping[str, str]
+    metadata: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, archives: Sequence[tuple[Archive, str]], weights: Sequence[float] | None = None) -> None:
+        self._archives = archives
+        self._weights = _normalised(weights, len(archives))
+        tables = [_names(archive) for archive, _ in archives]
+        for table, (_, file) in zip(tables[:-1], archives, strict=False):
+            _compare(table, file, tables[-1], archives[-1][1])
+        # An alias only says "equal at that save": two names share a mean where they share an array in every file.
+        self._sources = {name: tuple(table[name].name for table in tables) for name in tables[-1]}
+        first: dict[tuple[str, ...], str] = {}
+        for name, sources in self._sources.items():
+            first.setdefault(sources, name)
+        self.aliases = {name: first[sources] for name, sources in self._sources.items() if first[sources] != name}
+        self.specs: Mapping[str, ArraySpec] = {
+            name: ArraySpec(name, spec.dtype, spec.shape)
+            for name, spec in tables[-1].items()
+            if name not in self.aliases
+        }
+
+    def nbytes(self, name: str) -> int:
+        """See `Archive`."""
+        spec = self.specs[name]
+        return stored(spec.dtype).nbytes(spec.shape)
+
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+        """See `Archive`."""
+        spec, sources = self.specs[name], self._sources[name]
+        if kind_of(spec.dtype) not in ('f', 'c') or len(self._archives) == 1:
+            self._archives[-1][0].read_into(sources[-1], buffer, verify=verify)
+            return
+        arrays = (
+            read_array(archive, source, mmap=True, verify=verify).reshape(-1)
+            for (archive, _), source in zip(self._archives, sources, strict=True)
+        )
+        mean_into(from_stored(buffer, spec.dtype, spec.shape).reshape(-1), list(arrays), self._weights)
+
+    def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
+        """See `Archive`; a mean lies nowhere until it is computed."""
+        return None
+
+
+def average(files: Iterable[File], weights: Sequence[float] | None = None) -> dict[str, np.ndarray[Any, Any]]:
+    """The mean of the arrays of several files, name by name.
+
+    Sums are kept in float32 (float64 for float64 and complex128), and each result is rounded once to the dtype of the
+    files. Bool, integer and key arrays come from the last file: a mean of step counts or of random keys means nothing.
+    The idea is that of stochastic weight averaging (Izmailov et al., "Averaging Weights Leads to Wider Optima and
+    Better Generalization", 2018).
+
+    Args:
+        files: paths or binary file objects, the newest last; one is enough.
+        weights: a number for each file, None for equal ones; only their ratios matter.
+
+    Returns:
+        every name of the files, aliases too, with its mean: shape and dtype as in the files, typed keys as their
+        data.
+
+    Raises:
+        MismatchError: names, shapes or dtypes of the files differ.
+        FormatError: a file is damaged.
+        ValueError: there is no file, or the weights do not fit.
+
+    Example:
+        >>> import numpy as np, objio
+        >>> objio.save_var_collection('1.npz', {'w': np.float32([1, 2])})
+        >>> objio.save_var_collection('2.npz', {'w': np.float32([3, 6])})
+        >>> objio.average(['1.npz', '2.npz'])['w']
+        array([2., 4.], dtype=float32)
+    """
+    with mean_of(files, weights) as archive:
+        means = {name: read_array(archive, name) for name in archive.specs}
+    return {name: means[archive.aliases.get(name, name)] for name in [*archive.specs, *archive.aliases]}
+
+
+@contextlib.contextmanager
+def mean_of(files: Iterable[File], weights: Sequence[float] | None = None) -> Iterator[MeanArchive]:
+    """Opens several files as the archive of their means."""
+    if isinstance(files, str | bytes | os.PathLike):
+        raise TypeError(f'expected a list of files, got the single path {files!r}; write average([{files!r}])')
+    with contextlib.ExitStack() as stack:
+        archives = [stack.enter_context(opened(file)) for file in files]
+        if not archives:
+            raise ValueError('expected at least one file to average, got none')
+        yield MeanArchive(archives, weights)
+
+
+def mean_into(
+    out: np.ndarray[Any, Any], arrays: Sequence[np.ndarray[Any, Any]], weights: Sequence[float] | None
+) -> None:
+    """Writes the mean of flat arrays of one dtype into `out`, of that dtype too, rounding once."""
+    total = np.empty(min(_BLOCK, out.size), np.promote_types(np.float32, _wide(out.dtype)))
+    # A product that is too large for the accumulator is the infinity that the mean is.
+    with np.errstate(over='ignore', invalid='ignore'):
+        for start in range(0, out.size, _BLOCK):
+            block = total[: min(_BLOCK, out.size - start)]
+            pieces = [array[start : start + _BLOCK] for array in arrays]
+            if weights is None:
+                block[:] = pieces[0]
+                for piece in pieces[1:]:
+                    block += piece.astype(total.dtype, copy=False)
+                block /= len(pieces)
+            else:
+                block[:] = 0
+                for piece, weight in zip(pieces, weights, strict=True):
+                    block += piece.astype(total.dtype, copy=False) * total.dtype.type(weight)
+            out[start : start + _BLOCK] = block.astype(out.dtype, copy=False)
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The NumPy dtype that holds every value of `dtype`, which may be one of ml_dtypes."""
+    return dtype if dtype.isbuiltin == 1 else np.dtype(np.float32)
+
+
+def _names(archive: Archive) -> dict[str, ArraySpec]:
+    """Every name of the archive, aliases too, with the array that stands for it."""
+    return dict(archive.specs) | {alias: archive.specs[name] for alias, name in archive.aliases.items()}
+
+
+def _compare(table: Mapping[str, ArraySpec], file: str, newest: Mapping[str, ArraySpec], newest_file: str) -> None:
+    differences = [
+        f'  {name}: {_described(table.get(name))} in {file}, {_described(newest.get(name))} in {newest_file}'
+        for name in dict.fromkeys([*table, *newest])
+        if _described(table.get(name)) != _described(newest.get(name))
+    ]
+    if differences:
+        raise MismatchError(
+            'only saves of the same names, shapes and dtypes can be averaged; these differ:\n' + '\n'.join(differences)
+        )
+
+
+def _described(spec: ArraySpec | None) -> str:
+    return 'missing' if spec is None else f'{spec.dtype} {spec.shape}'
+
+
+def _normalised(weights: Sequence[float] | None, count: int) -> list[float] | None:
+    if weights is None:
+        return None
+    numbers = [float(weight) for weight in weights]
+    if len(numbers) != count:
+        raise ValueError(f'expected {count} weights, one for each file, got {len(numbers)}')
+    total = math.fsum(numbers)
+    if not math.isfinite(total) or not total:
+        raise ValueError(f'expected finite weights with a sum other than 0, got {numbers}')
+    return [number / total for number in numbers]

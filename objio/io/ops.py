@@ -1,0 +1,271 @@
+"""Saving a collection of variables to a file and loading it back, all or nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from objio.errors import MismatchError
+from objio.formats import Archive
+from objio.io.conversion import convert
+from objio.io.entries import describe, entries_of
+from objio.io.files import File, opened, read_array, write
+from objio.io.placement import narrowed, place
+from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
+from objio.io.selection import Selector, chooser
+from objio.io.subjects import as_collection
+from objio.variables import VarCollection
+from objio.variables.renamer import Rules, renamed
+from objio.variables.values import is_key, is_scalar
+from objio.variables.variable import put
+
+_OWN_KEYS = {'objio.metrics'}  # `Checkpoint` passes them through the public signature, as it does to any SAVE_FN
+
+
+def save_var_collection(
+    file: File, vc: Any, *, metadata: Mapping[str, Any] | None = None, durable: bool = True
+) -> None:
+    """Saves variables to one file, each array once.
+
+    A path is written to a temporary file beside it, made durable and renamed, so that it always holds a whole file,
+    the old one or the new one. A file object is written from position 0, without that protection.
+
+    Args:
+        file: a path, whose suffix chooses the format (`.npz` where there is none), or a binary file object.
+        vc: a module, a VarCollection, a mapping from names to variables, or any tree of arrays.
+        metadata: anything that JSON keeps unchanged, stored in the file. Keys that start with `objio.` are reserved.
+        durable: sync the file and its folder, so that a power cut after the return loses nothing.
+
+    Raises:
+        UnsaveableError: a name or a value that no file can hold; the message names the variable.
+        TypeError: `vc` holds no variables, or the metadata does not survive JSON.
+        OSError: the file cannot be written, among others for want of space, which is checked before the first byte.
+        SaveNotDurable: the file is in place, but its folder could not be synced.
+
+    Example:
+        >>> import jax, objio
+        >>> net = objio.nn.Linear(3, 2)
+        >>> objio.save_var_collection('net.npz', net.vars(), metadata={'epoch': 7})
+        >>> with objio.open('net.npz') as saved:
+        ...     print(list(saved), saved.metadata)
+        ['(Linear).b', '(Linear).w'] {'epoch': 7}
+    """
+    entries, aliases = entries_of(as_collection(vc, allow_tree=True))
+    write(file, entries, aliases, _checked(metadata), durable=durable)
+
+
+def load_var_collection(
+    file: File,
+    vc: Any,
+    renamer: Rules | None = None,
+    *,
+    only: Selector | None = None,
+    skip: Selector | None = None,
+    allow_missing: bool = False,
+    allow_unused: bool = True,
+    cast: bool = False,
+    mmap: bool = False,
+    verify: bool = True,
+) -> LoadReport:
+    """Loads variables from a file, all or nothing.
+
+    Names, shapes and dtypes are compared first; then everything is read and checked; only then are the variables
+    assigned. Old and new values live side by side until that moment: variables that hold `jax.ShapeDtypeStruct` have
+    no old values to keep.
+
+    Args:
+        file: a path or a binary file object; also files of `np.savez` and Objax.
+        vc: a module, a VarCollection, or a mapping from names to variables.
+        renamer: from names in the file to names in the model: a `Renamer`, or what one is made of.
+        only: the names of the model to load: a name or the prefix of one up to `.`, `[`, `(` or `/`, a compiled
+            pattern, a function, or a list of them.
+        skip: the names to leave out.
+        allow_missing: let variables that the file lacks keep their values.
+        allow_unused: ignore arrays that the model lacks.
+        cast: convert float to float, complex to complex, and int or bool to int where every value survives.
+        mmap: let arrays be the pages of the file where that can be; it must then not be changed in place.
+        verify: check the CRC-32 of every array that is read.
+
+    Returns:
+        what was matched, renamed, missing, unused, converted and unverified.
+
+    Raises:
+        MismatchError: the file does not fit the model; the message is a table of every difference.
+        FormatError: the file is damaged, or of another kind.
+        TypeError: `vc` holds no variables.
+        ValueError: the renamer gives one name to two arrays.
+        OSError: the file cannot be opened or read.
+
+    Example:
+        >>> import objio
+        >>> net = objio.nn.Linear(3, 2)
+        >>> objio.save_var_collection('net.npz', net.vars())
+        >>> report = objio.load_var_collection('net.npz', net.vars())
+        >>> print(report)
+        2 variables loaded
+    """
+    collection = as_collection(vc)
+    with opened(file) as (archive, name):
+        return load_archive(
+            archive,
+            name,
+            collection,
+            renamer,
+            only=only,
+            skip=skip,
+            allow_missing=allow_missing,
+            allow_unused=allow_unused,
+            cast=cast,
+            mmap=mmap,
+            verify=verify,
+        )
+
+
+def plan_load(file: File, vc: Any, renamer: Rules | None = None, **options: Any) -> LoadPlan:
+    """Says what `load_var_collection` with the same arguments would do, and changes nothing.
+
+    Args:
+        file: a path or a binary file object.
+        vc: a module, a VarCollection, or a mapping from names to variables.
+        renamer: as in `load_var_collection`.
+        **options: those of `load_var_collection`.
+
+    Returns:
+        a plan: print it for a table of matched, missing, unused and differing names, then `apply` it.
+
+    Raises:
+        FormatError: the table of contents is damaged, or the file is of another kind.
+
+    Example:
+        >>> import objio
+        >>> objio.save_var_collection('net.npz', {'weight': 1.0})
+        >>> plan = objio.plan_load('net.npz', objio.VarCollection.from_tree({'w': 2.0}))
+        >>> print(plan)
+          name    in the file  in the model
+          w       -            float64 ()    not in the file; is it 'weight' there?
+          weight  float64 ()   -             not in the model
+        >>> plan.guesses
+        {'weight': 'w'}
+    """
+    collection = as_collection(vc)
+    with opened(file) as (archive, name):
+        return _plan(
+            archive,
+            name,
+            collection,
+            renamer,
+            lambda: load_var_collection(file, collection, renamer, **options),
+            **{key: options[key] for key in options if key not in ('mmap', 'verify')},
+        )
+
+
+def load_archive(
+    archive: Archive,
+    name: str,
+    vc: VarCollection,
+    renamer: Rules | None = None,
+    *,
+    mmap: bool = False,
+    verify: bool = True,
+    **options: Any,
+) -> LoadReport:
+    """Loads from an archive that is already open; see `load_var_collection`.
+
+    Args:
+        archive: an open archive.
+        name: its name for messages.
+        vc: the variables.
+        renamer: as in `load_var_collection`.
+        mmap: as in `load_var_collection`.
+        verify: as in `load_var_collection`.
+        **options: the other options of `load_var_collection`.
+    """
+    plan = _plan(archive, name, vc, renamer, lambda: load_archive(archive, name, vc, renamer, **options), **options)
+    plan.check()
+    variables = {canonical: variable for canonical, _, variable in vc.groups()}
+    arrays, problems = [], []
+    for match in plan.matches:
+        try:
+            arrays.append(_read(archive, match, mmap=mmap, verify=verify))
+            _refuse_narrowing(match, variables[match.wanted.name].value)
+        except MismatchError as error:
+            problems.append(value_problem(match, str(error)))
+    if problems:
+        raise value_mismatch(name, problems)
+    targets = [variables[match.wanted.name] for match in plan.matches]
+    put(list(zip(targets, place(arrays, [target.value for target in targets]), strict=True)))
+    return plan.report(verified=verify)
+
+
+def _plan(
+    archive: Archive,
+    name: str,
+    vc: VarCollection,
+    renamer: Rules | None,
+    apply: Callable[[], LoadReport],
+    *,
+    only: Selector | None = None,
+    skip: Selector | None = None,
+    allow_missing: bool = False,
+    allow_unused: bool = True,
+    cast: bool = False,
+) -> LoadPlan:
+    wanted = []
+    for canonical, names, variable in vc.groups():
+        dtype, shape = describe(variable.value)
+        wanted.append(Wanted(canonical, tuple(names), dtype, shape, is_scalar(variable.value)))
+    return compare(
+        name,
+        archive.specs,
+        archive.aliases,
+        wanted,
+        renamed=renamed([*archive.specs, *archive.aliases], renamer),
+        chosen=chooser(only, skip),
+        cast=cast,
+        keyless=not archive.kind.startswith('objio'),
+        allow_missing=allow_missing,
+        allow_unused=allow_unused,
+        apply=apply,
+    )
+
+
+def _read(archive: Archive, match: Match, *, mmap: bool, verify: bool) -> np.ndarray[Any, Any]:
+    """The array for one variable, of the variable's dtype.
+
+    Raises:
+        MismatchError: a value does not fit, or the file has several arrays for the variable, and they differ.
+    """
+    first, *others = match.sources
+    array = read_array(archive, first.name, mmap=mmap, verify=verify)
+    for other in others:
+        twin = read_array(archive, other.name, mmap=mmap, verify=verify)
+        if array.dtype != twin.dtype or not np.array_equal(_bits(array), _bits(twin)):
+            raise MismatchError(
+                f'{first.name!r} and {other.name!r} are one variable in the model but differ in the file; '
+                'choose one with only= or skip='
+            )
+    return array if match.wanted.number else convert(array, match.how, match.wanted.dtype)
+
+
+def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _refuse_narrowing(match: Match, value: Any) -> None:
+    on_device = isinstance(value, jax.Array | jax.ShapeDtypeStruct) and not is_key(value)
+    if on_device and narrowed(np.dtype(value.dtype)):
+        raise MismatchError(
+            f'JAX would narrow {match.wanted.dtype}; enable it with jax.config.update("jax_enable_x64", True)'
+        )
+
+
+def _checked(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The metadata, once its keys are known not to be objio's own; the format checks the values."""
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
+    for key in metadata:
+        if isinstance(key, str) and key.startswith('objio.') and key not in _OWN_KEYS:
+            raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
+    return metadata
