@@ -19,7 +19,7 @@ def private_names(source: str) -> list[str]:
             found += [f'{node.module}.{alias.name}' for alias in node.names]
         elif isinstance(node, ast.Attribute):
             found.append(ast.unparse(node))
-    return [name for name in found if re.match(r'(jax|jaxlib|jnp|np|numpy|optax|ml_dtypes)\b.*\._', name)]
+    return [name for name in found if re.match(r'(jax|jaxlib|jnp|np|numpy|optax|ml_dtypes)\b.*\._(?!_)', name)]
 
 
 def unfinished(source: str) -> list[str]:
