@@ -137,7 +137,7 @@ def open(file: File, *, mmap: bool = False, verify: bool = True, max_bytes: int 
         ...     print(saved.shapes['w'], saved['w'].sum())
         (2, 3) 6.0
     """
-    source = _source(file)
+    source = open_source(file)
     try:
         archive = _format(file).decode(source, max_bytes=max_bytes)
     except BaseException:
@@ -166,7 +166,7 @@ def verify(file: File) -> VerifyReport:
     """
     damaged: list[str] = []
     kind, nbytes, arrays = '', 0, 0
-    with _source(file) as source:
+    with open_source(file) as source:
         try:
             archive = _format(file).decode(source)
         except FormatError as error:
@@ -184,7 +184,7 @@ def verify(file: File) -> VerifyReport:
 @contextlib.contextmanager
 def opened(file: File, *, max_bytes: int | None = None) -> Iterator[tuple[Archive, str]]:
     """Opens a file for a verb: its archive, and its name for messages."""
-    with _source(file) as source:
+    with open_source(file) as source:
         yield _format(file).decode(source, max_bytes=max_bytes), source.name
 
 
@@ -193,14 +193,26 @@ def write(
 ) -> None:
     """Writes a whole file: everything is checked and laid out before it is created."""
     encoded = _format(file).encode(entries, aliases, metadata)
-    path = path_of(file)
-    target: AbstractContextManager[storage.LocalSink | storage.StreamSink]
-    if path is None:
-        target = storage.write_file_object(file)  # type: ignore[arg-type]  # a file object, as path_of says
-    else:
-        target = storage.create(path, durable=durable, size=encoded.size)
-    with target as sink:
+    with open_target(file, durable=durable, size=encoded.size) as sink:
         encoded.write(sink)
+
+
+def open_target(
+    file: File, *, durable: bool, size: int
+) -> AbstractContextManager[storage.LocalSink | storage.StreamSink]:
+    """Where a verb writes `size` bytes: a path is replaced whole at the end, or not at all."""
+    path = path_of(file)
+    if path is None:
+        return storage.write_file_object(file)  # type: ignore[arg-type]  # a file object, as path_of says
+    return storage.create(path, durable=durable, size=size)
+
+
+def open_source(file: File) -> storage.LocalSource | storage.FileSource:
+    """What a verb reads from."""
+    path = path_of(file)
+    if path is None:
+        return storage.open_file_object(file)  # type: ignore[arg-type]  # a file object, as path_of says
+    return storage.open_file(path)
 
 
 def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool = True) -> np.ndarray[Any, Any]:
@@ -232,13 +244,6 @@ def path_of(file: File) -> str | None:
 def _format(file: File) -> Format:
     """The suffix of a path chooses; a file object is npz, whatever it is called."""
     return by_suffix(path_of(file) or '')
-
-
-def _source(file: File) -> storage.LocalSource | storage.FileSource:
-    path = path_of(file)
-    if path is None:
-        return storage.open_file_object(file)  # type: ignore[arg-type]  # a file object, as path_of says
-    return storage.open_file(path)
 
 
 def display_name(file: File) -> str:
