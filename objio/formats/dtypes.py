@@ -270,7 +270,7 @@ def from_stored(buffer: Any, label: str, shape: tuple[int, ...]) -> np.ndarray[A
     """
     form = stored(label)
     flat = np.frombuffer(buffer, form.descr)
-    if label in _BITS or label.startswith('uint') and label in _VALUES:
+    if label in _BITS or (label in _VALUES and form.descr == '|u1'):
         flat = flat.view(form.dtype)
     elif label in _VALUES:
         flat = flat.astype(form.dtype)

@@ -3,6 +3,7 @@
 Writer and reader share it: the one fills in the arrays, the other compares.
 """
 
+from functools import lru_cache
 from math import prod
 
 from objio.formats import ArraySpec, npy
@@ -19,15 +20,22 @@ def array_member(spec: ArraySpec, offset: int) -> Member:
     Raises:
         ValueError: no file can hold such an array; the message says why.
     """
-    form = WRITABLE.get(spec.dtype)
+    try:
+        head, nbytes = _content(spec.dtype, spec.shape)
+    except ValueError as error:
+        raise ValueError(f'{spec.name!r}: {error}') from error
+    return Member(member_name(spec.name), offset, head, nbytes)
+
+
+@lru_cache(maxsize=4096)
+def _content(dtype: str, shape: tuple[int, ...]) -> tuple[bytes, int]:
+    """The NPY header of an array, and how many bytes follow it."""
+    form = WRITABLE.get(dtype)
     if form is None:
-        raise ValueError(f'{spec.name!r}: objio-npz 1 has no dtype {spec.dtype!r}')
-    shape = spec.shape + form.words
-    nbytes = prod(shape) * form.itemsize
-    # An empty array too must be one that NumPy can make, which multiplies the axes that are not 0.
-    if len(shape) > npy.MOST_AXES or (nbytes or prod(size or 1 for size in shape) * form.itemsize) >= 1 << 63:
-        raise ValueError(f'{spec.name!r}: NumPy has no array of shape {shape} and {form.itemsize} bytes an element')
-    return Member(member_name(spec.name), offset, npy.header(form.descr, shape), nbytes)
+        raise ValueError(f'objio-npz 1 has no dtype {dtype!r}')
+    shape += form.words
+    npy.check_shape(shape, form.itemsize)
+    return npy.header(form.descr, shape), prod(shape) * form.itemsize
 
 
 def manifest_member(size: int, offset: int) -> Member:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring as quote
+from math import isfinite
 from typing import Any
 
 from objio.formats import ArraySpec
@@ -59,7 +60,7 @@ def check_metadata(value: Any, path: str = 'metadata', depth: int = 0) -> None:
     elif kind is str:
         _check_text(value, path)
     elif kind is float:
-        if value != value or value in (float('inf'), float('-inf')):
+        if not isfinite(value):
             raise TypeError(f'{path} is {value}, which JSON does not know; use None or a str')
     elif kind is int:
         if value.bit_length() > _INTEGER_BITS:
@@ -78,9 +79,7 @@ def _check_text(text: str, path: str) -> None:
         raise TypeError(f'{path} has a lone surrogate ({text!r}), which UTF-8 cannot hold') from error
 
 
-def parse(
-    text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callable[[str, str], None]
-) -> dict[str, Any]:
+def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callable[[str, str], None]) -> dict[str, Any]:
     """Reads a manifest, giving arrays and aliases one by one, so that the first that lies ends the reading.
 
     Returns:
@@ -111,9 +110,7 @@ def parse(
     return value
 
 
-def _items(
-    text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Callable[[re.Match[bytes]], None]
-) -> int:
+def _items(text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Callable[[re.Match[bytes]], None]) -> int:
     """Reads items with a comma between them up to the bytes `after`; returns the position behind these."""
     if text.startswith(after, at):
         return at + len(after)

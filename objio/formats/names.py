@@ -14,7 +14,8 @@ _LONGEST = 4095  # bytes of a member name: what common tools and file systems ta
 
 # Finds the few names that need any of the steps below.
 _SPECIAL = re.compile(
-    r'[%\\\x00-\x1f\x7f]|^/|//|/\Z|(?<![^/])\.\.?(?![^/])|\.npy(?![^/])|^[a-z]:|^objio\.json\Z', re.IGNORECASE | re.ASCII
+    r'[%\\\x00-\x1f\x7f]|^/|//|/\Z|(?<![^/])\.\.?(?![^/])|\.npy(?![^/])|^[a-z]:|^objio\.json\Z',
+    re.IGNORECASE | re.ASCII,
 )
 _CONTROL = re.compile(r'[%\\\x01-\x1f\x7f]')
 _EMPTY_SEGMENT = re.compile(r'^/|(?<=/)/|/\Z')

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from objio.formats import Archive, Encoded, Entry, Source
+from objio.formats.foreign import ForeignArchive
 from objio.formats.names import MANIFEST
 from objio.formats.npz_reader import open_archive
 from objio.formats.npz_writer import NpzFile
@@ -33,4 +34,4 @@ def decode(source: Source, *, max_bytes: int | None = None) -> Archive:
         return open_archive(source, end, last)
     if first_is_aligned(source):
         raise damaged(source, 'the directory', f'{MANIFEST} as its last entry, since objio wrote the file', 'another')
-    raise damaged(source, 'x', 'y', 'z')
+    return ForeignArchive(source, end, max_bytes)

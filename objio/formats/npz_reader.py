@@ -87,12 +87,7 @@ class NpzArchive:
 
     def _scan(self, name: str, member: Member, crc: int, buffer: memoryview, *, fill: bool, verify: bool) -> None:
         form = WRITABLE[self.specs[name].dtype]
-        try:
-            found = scan(self._source, form, member.start, buffer, fill=fill, verify=verify)
-        except FormatError:
-            raise
-        except ValueError as error:
-            raise FormatError(f'{self._source.name}: {name!r}: {error}') from error
+        found = scan(self._source, repr(name), form, member.start, buffer, fill=fill, verify=verify)
         if verify:
             found = isal_zlib.crc32_combine(isal_zlib.crc32(member.head), found, member.nbytes)
             if found != crc:

@@ -58,11 +58,24 @@ def looks_like(source: Source) -> str:
     return f'it starts with {start[:8]!r}'
 
 
-def scan(source: Source, form: Stored, offset: int, buffer: memoryview, *, fill: bool, verify: bool) -> int:
+def check(source: Source, part: str, buffer: memoryview, form: Stored) -> None:
+    """Checks that stored bytes are values of the dtype.
+
+    Raises:
+        FormatError: some byte is none.
+    """
+    try:
+        check_values(buffer, form)
+    except ValueError as error:
+        raise FormatError(f'{source.name}: {part}: {error}. The file is damaged; use another copy of it') from error
+
+
+def scan(source: Source, part: str, form: Stored, offset: int, buffer: memoryview, *, fill: bool, verify: bool) -> int:
     """Goes once over the stored bytes of an array, in pieces and, where it pays, in several threads.
 
     Args:
         source: the file.
+        part: the array's name, for errors.
         form: the dtype of the array, whose values are checked.
         offset: where the bytes stand in the file.
         buffer: the bytes, or where they go.
@@ -73,7 +86,7 @@ def scan(source: Source, form: Stored, offset: int, buffer: memoryview, *, fill:
         The CRC-32 of the bytes; 0 without `verify`.
 
     Raises:
-        ValueError: some byte is no value of the dtype.
+        FormatError: some byte is no value of the dtype.
     """
 
     def some(start: int, stop: int) -> int:
@@ -84,7 +97,7 @@ def scan(source: Source, form: Stored, offset: int, buffer: memoryview, *, fill:
                 source.read_into(offset + at, piece)
             if verify:
                 crc = isal_zlib.crc32(piece, crc)
-            check_values(piece, form)
+            check(source, part, piece, form)
         return crc
 
     size = buffer.nbytes
@@ -96,6 +109,6 @@ def scan(source: Source, form: Stored, offset: int, buffer: memoryview, *, fill:
     stops = [min(start + share, size) for start in starts]
     crc = 0
     with ThreadPoolExecutor(threads, thread_name_prefix='objio-read') as pool:
-        for start, stop, part in zip(starts, stops, pool.map(some, starts, stops), strict=True):
-            crc = isal_zlib.crc32_combine(crc, part, stop - start)
+        for start, stop, share_crc in zip(starts, stops, pool.map(some, starts, stops), strict=True):
+            crc = isal_zlib.crc32_combine(crc, share_crc, stop - start)
     return crc

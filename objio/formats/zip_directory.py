@@ -1,7 +1,6 @@
 """The end of a zip file and its table of contents, read within the bounds of the file."""
 
 from dataclasses import dataclass
-from struct import error as StructError
 from struct import unpack_from
 
 from objio.errors import FormatError
@@ -46,6 +45,7 @@ class Entry:
     stored_size: int
     size: int
     offset: int
+    mode: int  # of the file that the member was, where a Unix system wrote it
 
 
 def read_end(source: Source) -> End:
@@ -88,32 +88,47 @@ def read_entry(source: Source, directory: bytes, at: int) -> tuple[Entry, int]:
     """Reads the entry at position `at` of the directory; returns it and where the next one starts."""
     if at + ENTRY.size > len(directory):
         raise damaged(source, 'the directory', 'one more entry', 'its end')
-    (mark, _, _, flag, method, _, _, crc, stored_size, size, name_len, extra_len, comment_len, disk, _, _, offset) = (
-        ENTRY.unpack_from(directory, at)
-    )
+    (
+        mark,
+        _,
+        _,
+        flag,
+        method,
+        _,
+        _,
+        crc,
+        stored_size,
+        size,
+        name_len,
+        extra_len,
+        comment_len,
+        disk,
+        _,
+        mode,
+        offset,
+    ) = ENTRY.unpack_from(directory, at)
     name_at = at + ENTRY.size
     extra_at = name_at + name_len
     end = extra_at + extra_len + comment_len
     if mark != ENTRY_MARK or disk or end > len(directory):
         raise damaged(source, 'the directory', f'an entry at byte {at} of it', directory[at : at + 60].hex(' '))
-    if FULL32 in (stored_size, size, offset):
+    # The zip64 field holds, in this order, the values that were too large.
+    large = [size == FULL32, stored_size == FULL32, offset == FULL32]
+    if any(large):
         wide = extra_fields(directory[extra_at : extra_at + extra_len]).get(1, b'')
-        try:
-            at = 0
-            if size == FULL32:
-                (size,), at = unpack_from('<Q', wide, at), at + 8
-            if stored_size == FULL32:
-                (stored_size,), at = unpack_from('<Q', wide, at), at + 8
-            if offset == FULL32:
-                (offset,) = unpack_from('<Q', wide, at)
-        except StructError as error:
-            raise damaged(source, 'the directory', 'a zip64 field with each large value', wide.hex(' ')) from error
-    return Entry(directory[name_at:extra_at], flag, method, crc, stored_size, size, offset), end
+        if len(wide) < 8 * sum(large):
+            raise damaged(source, 'the directory', 'a zip64 field with each large value', wide.hex(' '))
+        values = iter(unpack_from(f'<{sum(large)}Q', wide))
+        size, stored_size, offset = (
+            next(values) if is_large else value
+            for is_large, value in zip(large, (size, stored_size, offset), strict=True)
+        )
+    return Entry(directory[name_at:extra_at], flag, method, crc, stored_size, size, offset, mode >> 16), end
 
 
 def extra_fields(extra: bytes) -> dict[int, bytes]:
     """The extra fields of a record by their ids; what is no whole field is left out."""
-    fields = {}
+    fields: dict[int, bytes] = {}
     at = 0
     while at + 4 <= len(extra):
         field, size = unpack_from('<HH', extra, at)

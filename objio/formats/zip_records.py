@@ -3,7 +3,6 @@
 APPNOTE.TXT of PKWARE is what the fields mean; `objio.formats.npz` says which of its choices objio makes.
 """
 
-from dataclasses import dataclass
 from struct import Struct, pack
 
 LOCAL = Struct('<4s5H3L2H')
@@ -11,6 +10,8 @@ ENTRY = Struct('<4s6H3L5H2L')
 END = Struct('<4s4H2LH')
 END64 = Struct('<4sQ2H2L4Q')
 LOCATOR64 = Struct('<4sLQL')
+_WIDE = Struct('<HHQQ')  # the zip64 field of a local header
+_ALIGN = Struct('<HHH')
 
 LOCAL_MARK, ENTRY_MARK, END_MARK = b'PK\3\4', b'PK\1\2', b'PK\5\6'
 END64_MARK, LOCATOR64_MARK = b'PK\6\6', b'PK\6\7'
@@ -23,43 +24,42 @@ _DATE = 33  # 1980-01-01
 _MODE = 0o600 << 16
 
 
-@dataclass(frozen=True, slots=True)
 class Member:
-    """One stored member of an objio file: what its records are made of, all but the checksum."""
+    """One stored member of an objio file: what its records are made of, all but the checksum.
 
-    name: bytes
-    offset: int  # of its local header
-    head: bytes  # what stands before the bytes of the array: the NPY header
-    nbytes: int  # of the array
+    Attributes:
+        name: the member's name in UTF-8.
+        offset: where its local header starts in the file.
+        head: what stands before the bytes of the array: the NPY header.
+        nbytes: of the array.
+        size: bytes of the whole content, head and array.
+        start: where the bytes of the array start in the file, a multiple of 64.
+        end: where the next record starts in the file.
+    """
 
-    @property
-    def size(self) -> int:
-        """The bytes of the whole content."""
-        return len(self.head) + self.nbytes
+    __slots__ = ('_pad', 'end', 'head', 'name', 'nbytes', 'offset', 'size', 'start')
 
-    @property
-    def start(self) -> int:
-        """Where the bytes of the array start in the file."""
-        fixed = self.offset + LOCAL.size + len(self.name) + (20 if self.size >= FULL32 else 0) + 6
-        return fixed + -fixed % ALIGNMENT + len(self.head)
-
-    @property
-    def end(self) -> int:
-        """Where the next record starts in the file."""
-        return self.start + self.nbytes
+    def __init__(self, name: bytes, offset: int, head: bytes, nbytes: int) -> None:
+        self.name = name
+        self.offset = offset
+        self.head = head
+        self.nbytes = nbytes
+        self.size = size = len(head) + nbytes
+        unaligned = offset + LOCAL.size + len(name) + _ALIGN.size + (_WIDE.size if size >= FULL32 else 0)
+        self._pad = -unaligned % ALIGNMENT
+        self.start = unaligned + self._pad + len(head)
+        self.end = self.start + nbytes
 
     def local_header(self, crc: int) -> bytes:
         """The local header with its name and extra fields, and the head of the content."""
-        size = self.size
-        wide = size >= FULL32
-        extra = pack('<HHQQ', 1, 16, size, size) if wide else b''
-        pad = -(self.offset + LOCAL.size + len(self.name) + len(extra) + 6) % ALIGNMENT
-        extra += pack(f'<HHH{pad}x', ALIGNMENT_ID, 2 + pad, ALIGNMENT)
-        short = FULL32 if wide else size
+        name, size, pad = self.name, self.size, self._pad
+        wide = _WIDE.pack(1, 16, size, size) if size >= FULL32 else b''
+        short = min(size, FULL32)
+        extra_size = len(wide) + _ALIGN.size + pad
         fixed = LOCAL.pack(
-            LOCAL_MARK, 45 if wide else 20, _flag(self.name), 0, 0, _DATE, crc, short, short, len(self.name), len(extra)
+            LOCAL_MARK, 45 if wide else 20, _flag(name), 0, 0, _DATE, crc, short, short, len(name), extra_size
         )
-        return fixed + self.name + extra + self.head
+        return b''.join((fixed, name, wide, _ALIGN.pack(ALIGNMENT_ID, 2 + pad, ALIGNMENT), bytes(pad), self.head))
 
     def entry(self, crc: int) -> bytes:
         """The member's entry in the central directory."""
