@@ -102,5 +102,8 @@ def test_every_public_name_has_a_docstring() -> None:
 def test_every_public_name_has_its_place_in_the_docs() -> None:
     """Each name of `objio` stands on a page of the site."""
     pages = '\n'.join(path.read_text(encoding='utf-8') for path in (ROOT / 'docs').rglob('*.md'))
-    shown = {match.rpartition('.')[2] for match in re.findall(r'^::: ([\w.]+)$', pages, re.MULTILINE)}
-    assert set(objio.__all__) - {'__version__'} - shown == set()
+    shown = set(re.findall(r'^::: ([\w.]+)$', pages, re.MULTILINE))
+    names = {path.rpartition('.')[2] for path in shown}
+    if 'objio.errors' in shown:  # the one module of which the page shows every class
+        names |= set(vars(objio.errors))
+    assert set(objio.__all__) - {'__version__'} - names == set()
