@@ -9,7 +9,7 @@ from struct import pack
 from objio.errors import FormatError
 from objio.formats import Source
 from objio.formats.reading import damaged, read
-from objio.formats.zip_directory import End, Entry, extra_fields, read_entry
+from objio.formats.zip_directory import End, Entry, read_entry, widened
 from objio.formats.zip_records import FULL32, LOCAL, LOCAL_MARK, UTF8
 
 STORED, DEFLATED = 0, 8
@@ -96,17 +96,8 @@ def _check_local(source: Source, entry: Entry, stop: int) -> int:
     if (mark, flag, method, more[:name_len]) != (LOCAL_MARK, entry.flag, entry.method, entry.name):
         raise damaged(source, f'the local header of {part}', 'what the directory says', (fixed + more).hex(' '))
     if not flag & _STREAMED:
-        if FULL32 in (size, stored_size):
-            wide = extra_fields(more[name_len:]).get(1, b'')
-            both = size == stored_size == FULL32
-            matches = crc == entry.crc and wide[: 16 if both else 8] == (
-                pack('<QQ', entry.size, entry.stored_size)
-                if both
-                else pack('<Q', entry.size if size == FULL32 else entry.stored_size)
-            )
-        else:
-            matches = (crc, stored_size, size) == (entry.crc, entry.stored_size, entry.size)
-        if not matches:
+        sizes = widened((size, stored_size), more[name_len:])
+        if crc != entry.crc or sizes != (entry.size, entry.stored_size):
             raise damaged(source, f'the local header of {part}', 'what the directory says', (fixed + more).hex(' '))
     start = entry.offset + LOCAL.size + len(more)
     after = start + entry.stored_size

@@ -112,18 +112,23 @@ def read_entry(source: Source, directory: bytes, at: int) -> tuple[Entry, int]:
     end = extra_at + extra_len + comment_len
     if mark != ENTRY_MARK or disk or end > len(directory):
         raise damaged(source, 'the directory', f'an entry at byte {at} of it', directory[at : at + 60].hex(' '))
-    # The zip64 field holds, in this order, the values that were too large.
-    large = [size == FULL32, stored_size == FULL32, offset == FULL32]
-    if any(large):
-        wide = extra_fields(directory[extra_at : extra_at + extra_len]).get(1, b'')
-        if len(wide) < 8 * sum(large):
-            raise damaged(source, 'the directory', 'a zip64 field with each large value', wide.hex(' '))
-        values = iter(unpack_from(f'<{sum(large)}Q', wide))
-        size, stored_size, offset = (
-            next(values) if is_large else value
-            for is_large, value in zip(large, (size, stored_size, offset), strict=True)
-        )
+    wide = widened((size, stored_size, offset), directory[extra_at : extra_at + extra_len])
+    if wide is None:
+        raise damaged(source, 'the directory', 'a zip64 field with each large value', 'none, or a shorter one')
+    size, stored_size, offset = wide
     return Entry(directory[name_at:extra_at], flag, method, crc, stored_size, size, offset, mode >> 16), end
+
+
+def widened(values: tuple[int, ...], extra: bytes) -> tuple[int, ...] | None:
+    """The values of a record, those too large for their fields taken from the zip64 field; None where it is short."""
+    large = values.count(FULL32)
+    if not large:
+        return values
+    field = extra_fields(extra).get(1, b'')
+    if len(field) < 8 * large:
+        return None
+    found = iter(unpack_from(f'<{large}Q', field))
+    return tuple(next(found) if value == FULL32 else value for value in values)
 
 
 def extra_fields(extra: bytes) -> dict[int, bytes]:
