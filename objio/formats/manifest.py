@@ -79,14 +79,11 @@ def _check_text(text: str, path: str) -> None:
         raise TypeError(f'{path} has a lone surrogate ({text!r}), which UTF-8 cannot hold') from error
 
 
-def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callable[[str, str], None]) -> dict[str, Any]:
-    """Reads a manifest, giving arrays and aliases one by one, so that the first that lies ends the reading.
-
-    Returns:
-        The metadata.
+def check_version(text: bytes) -> None:
+    """Checks that a manifest starts as those of this version do.
 
     Raises:
-        ValueError: the text is not a manifest as `dump` spells it, or what `add_array` and `add_alias` raise.
+        ValueError: it does not; the message says so where a newer objio wrote it.
     """
     if not text.startswith(_HEAD):
         version = _VERSION.match(text)
@@ -95,6 +92,17 @@ def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callab
                 f'it was written by a newer objio (objio-npz version {int(version[1])}, this one reads 1); update objio'
             )
         raise ValueError(f'expected it to start with {_HEAD.decode()}, found {text[: len(_HEAD)]!r}')
+
+
+def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callable[[str, str], None]) -> dict[str, Any]:
+    """Reads a manifest whose version was checked, giving arrays and aliases one by one, so that the first that lies ends the reading.
+
+    Returns:
+        The metadata.
+
+    Raises:
+        ValueError: the text is not a manifest as `dump` spells it, or what `add_array` and `add_alias` raise.
+    """
     at = _items(text, len(_HEAD), _ARRAY, _ALIASES, lambda found: add_array(_read_array(found)))
     at = _items(text, at, _ALIAS, _METADATA, lambda found: add_alias(_text(found[1]), _text(found[2])))
     metadata = text[at:-1]

@@ -153,29 +153,29 @@ member at the latest when its array is read. It MUST compare the CRC-32 of a con
 and MUST refuse elements that are no value of their dtype always. It MUST NOT trust a size before it was compared with
 the size of the file. A reader that does so finds every changed bit of a file.
 
-A manifest whose `version` is above 1 was written by a newer objio; it MUST be refused with these words, after its
-CRC-32 was compared, since then everything else may differ.
+A manifest that starts with `{"format":"objio-npz","version":` and a number above 1 was written by a newer objio. A
+reader compares its CRC-32 and refuses the file, saying so; everything else in it may differ from what stands here.
 
 ## Reading with NumPy alone
 
 Names with unusual characters are percent-encoded, and dtypes that NumPy lacks are seen as integers:
 
->>> import io, json, zipfile
->>> from urllib.parse import unquote
->>> import jax.numpy as jnp, ml_dtypes, numpy as np
->>> import objio
->>> file = io.BytesIO()
->>> objio.save_var_collection(file, {'w': jnp.ones(2), '50%': jnp.arange(3, dtype='bfloat16')})
->>> arrays = np.load(file)
->>> arrays['w']
-array([1., 1.], dtype=float32)
->>> {unquote(name): arrays[name].shape for name in arrays.files if name != 'objio.json'}
-{'50%': (3,), 'w': (2,)}
->>> manifest = json.loads(zipfile.ZipFile(file).read('objio.json'))
->>> manifest['arrays']
-[['50%', 'bfloat16', [3]], ['w', 'float32', [2]]]
->>> arrays['50%25'].view(ml_dtypes.bfloat16)
-array([0, 1, 2], dtype=bfloat16)
+    >>> import io, json, zipfile
+    >>> from urllib.parse import unquote
+    >>> import jax.numpy as jnp, ml_dtypes, numpy as np
+    >>> import objio
+    >>> file = io.BytesIO()
+    >>> objio.save_var_collection(file, {'w': jnp.ones(2), '50%': jnp.arange(3, dtype='bfloat16')})
+    >>> arrays = np.load(file)
+    >>> arrays['w']
+    array([1., 1.], dtype=float32)
+    >>> {unquote(name): arrays[name].shape for name in arrays.files if name != 'objio.json'}
+    {'50%': (3,), 'w': (2,)}
+    >>> manifest = json.loads(zipfile.ZipFile(file).read('objio.json'))
+    >>> manifest['arrays']
+    [['50%', 'bfloat16', [3]], ['w', 'float32', [2]]]
+    >>> arrays['50%25'].view(ml_dtypes.bfloat16)
+    array([0, 1, 2], dtype=bfloat16)
 
 Small integers come back with `astype(ml_dtypes.int4)`, keys with `jax.random.wrap_key_data(words, impl=IMPL)`.
 

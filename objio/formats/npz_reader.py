@@ -16,7 +16,7 @@ from objio.formats.layout import LARGEST_MANIFEST, array_member, manifest_member
 from objio.formats.names import MANIFEST, member_name
 from objio.formats.reading import damaged, read, scan
 from objio.formats.zip_directory import End, Entry
-from objio.formats.zip_records import Member, end_records
+from objio.formats.zip_records import LOCAL, Member, end_records
 
 _CRC_FIELD = 16  # where an entry of the directory has its checksum
 _SMALL = 1 << 16  # up to here header and array come in one read
@@ -148,23 +148,41 @@ def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
     Raises:
         FormatError: the file is not exactly what its manifest makes it.
     """
+    text = _read_manifest(source, last)
     member = manifest_member(last.size, last.offset)
-    if member.end != end.offset or last.size > LARGEST_MANIFEST:
-        raise damaged(source, MANIFEST, f'its end at byte {end.offset}', f'{last.size} bytes from byte {last.offset}')
     compare_header(source, MANIFEST, member, last.crc)
-    text = read(source, MANIFEST, member.start, member.nbytes)
-    crc = isal_zlib.crc32(text)
-    if crc != last.crc:
-        raise damaged(source, MANIFEST, f'the checksum {last.crc:08x}', f'{crc:08x}')
+    if member.end != end.offset:
+        raise damaged(source, MANIFEST, f'its end at byte {end.offset}', member.end)
     table = _Table(last.offset)
     try:
         metadata = manifest.parse(text, table.add_array, table.add_alias)
     except ValueError as error:
-        raise FormatError(f'{source.name}: {MANIFEST}: {error}') from error
+        raise _bad_manifest(source, error) from error
     if table.position != last.offset:
         raise damaged(source, MANIFEST, f'arrays up to byte {last.offset}', f'arrays up to byte {table.position}')
-    table.directory += member.entry(crc)
+    table.directory += member.entry(last.crc)
     return NpzArchive(source, table, metadata, _read_directory(source, end, table))
+
+
+def _read_manifest(source: Source, last: Entry) -> bytes:
+    """The manifest where any zip reader would find it, since that of a newer version may lie elsewhere."""
+    if last.size > LARGEST_MANIFEST:
+        raise damaged(source, MANIFEST, f'at most {LARGEST_MANIFEST} bytes', last.size)
+    fixed = read(source, f'the local header of {MANIFEST}', last.offset, LOCAL.size)
+    *_, name_size, extra_size = LOCAL.unpack(fixed)
+    text = read(source, MANIFEST, last.offset + LOCAL.size + name_size + extra_size, last.size)
+    crc = isal_zlib.crc32(text)
+    if crc != last.crc:
+        raise damaged(source, MANIFEST, f'the checksum {last.crc:08x}', f'{crc:08x}')
+    try:
+        manifest.check_version(text)
+    except ValueError as error:
+        raise _bad_manifest(source, error) from error
+    return text
+
+
+def _bad_manifest(source: Source, error: ValueError) -> FormatError:
+    return FormatError(f'{source.name}: {MANIFEST}: {error}')
 
 
 def _read_directory(source: Source, end: End, table: _Table) -> 'array[int]':

@@ -36,6 +36,8 @@ class NpzFile:
             if spec.name in names:
                 raise UnsaveableError(f'two variables are called {spec.name!r}; rename one of them')
             names.add(spec.name)
+            if not all(type(size) is int and size >= 0 for size in spec.shape):
+                raise UnsaveableError(f'{spec.name!r}: expected a shape of ints of at least 0, got {spec.shape}')
             try:
                 member = array_member(spec, offset)
             except UnsaveableError:
