@@ -1,7 +1,19 @@
 """WHERE the bytes are: files that appear whole or not at all, and file objects of the caller; never an array."""
 
 from objio.storage.fileobj import FileSource, StreamSink, open_file_object, write_file_object
-from objio.storage.local import LocalSink, LocalSource, create, file_names, folder_of, open_file, remove, rename, sync
+from objio.storage.handles import LocalSink, LocalSource
+from objio.storage.local import (
+    create,
+    file_names,
+    folder_of,
+    identity,
+    make_folder,
+    open_file,
+    remove,
+    rename,
+    sync,
+    sync_folder,
+)
 from objio.storage.temporary import sweep
 
 __all__ = [
@@ -12,11 +24,14 @@ __all__ = [
     'create',
     'file_names',
     'folder_of',
+    'identity',
+    'make_folder',
     'open_file',
     'open_file_object',
     'remove',
     'rename',
     'sweep',
     'sync',
+    'sync_folder',
     'write_file_object',
 ]

@@ -1,6 +1,7 @@
 """Binary file objects of the caller: written from position 0 and not synced, read from position 0."""
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -10,11 +11,12 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from objio.errors import FormatError
-from objio.storage.local import LocalSource
+from objio.storage import kernel
+from objio.storage.handles import LocalSource
 
 
 class StreamSink:
-    """Writes to a file object that cannot seek; see `objio.formats.Sink`."""
+    """Writes to a file object that takes bytes one after the other; see `objio.formats.Sink`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -22,14 +24,18 @@ class StreamSink:
     def write(self, buffer: memoryview | bytes) -> None:
         rest = memoryview(buffer)
         while rest:  # an unbuffered file may take less than it is given
-            count = self._file.write(rest)
+            count: int | None = self._file.write(rest)
             if count is None and isinstance(self._file, io.RawIOBase):
-                raise BlockingIOError(f'{_name(self._file)} does not take bytes now; open it in blocking mode')
+                raise BlockingIOError(
+                    errno.EAGAIN, 'the file takes no bytes now; open it in blocking mode', _name(self._file)
+                )
+            if count == 0:
+                raise OSError(errno.EIO, 'the file takes no more bytes and does not say why', _name(self._file))
             rest = rest[len(rest) if count is None else count :]
 
 
 class FileSink(StreamSink):
-    """Writes to a file object that can seek; see `objio.formats.SeekableSink`."""
+    """Writes to a file object that can seek and be cut; see `objio.formats.SeekableSink`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
@@ -44,6 +50,10 @@ class FileSink(StreamSink):
         super().write(buffer)
         self._file.seek(self._end)
 
+    def cut(self) -> None:
+        """Ends the file after the last byte written."""
+        self._file.truncate(self._end)
+
 
 class FileSource:
     """Reads a file object by seeking in it; see `objio.formats.Source`.
@@ -54,7 +64,7 @@ class FileSource:
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
         self._lock = threading.Lock()  # a position and a read belong together
-        self._position = file.tell()
+        self._position: int | None = file.tell()
         self.name = name
         file.seek(0, os.SEEK_END)
         self.size = file.tell()
@@ -77,8 +87,9 @@ class FileSource:
         return None
 
     def close(self) -> None:
-        if not self._file.closed:
+        if self._position is not None and not getattr(self._file, 'closed', False):
             self._file.seek(self._position)
+        self._position = None  # from now on the position is the caller's
 
     def __enter__(self) -> Self:
         return self
@@ -93,21 +104,24 @@ class FileSource:
 def write_file_object(file: IO[bytes]) -> Iterator[StreamSink]:
     """Gives a sink for a binary file object; what it held after the last byte written is cut off.
 
+    A file object that cannot seek, or cannot be cut as those that compress, is written from where it stands.
+
     Raises:
         TypeError: the file is open in text mode or the wrong direction, or is no file.
         ValueError: the file is open for appending, where nothing can be put at position 0.
     """
     _refuse_unfit(file, 'write', 'wb')
-    mode = getattr(file, 'mode', '')
-    if isinstance(mode, str) and 'a' in mode:
-        raise ValueError(f"{_name(file)} is open for appending (mode {mode!r}); open it with mode 'wb'")
-    if not file.seekable():
+    if _appends(file):
+        raise ValueError(f"{_name(file)} is open for appending; open it with mode 'wb'")
+    if _can_be_overwritten(file):
+        sink = FileSink(file)
+        yield sink
+        sink.cut()
+    else:
         yield StreamSink(file)
-        return
-    file.seek(0)
-    yield FileSink(file)
-    file.truncate()
-    file.flush()
+    flush = getattr(file, 'flush', None)
+    if callable(flush):
+        flush()
 
 
 def open_file_object(file: IO[bytes]) -> FileSource | LocalSource:
@@ -118,13 +132,46 @@ def open_file_object(file: IO[bytes]) -> FileSource | LocalSource:
     """
     _refuse_unfit(file, 'read', 'rb')
     if not file.seekable():
-        return FileSource(io.BytesIO(file.read()), _name(file))
+        whole: bytes | None = file.read()
+        if whole is None:
+            raise BlockingIOError(errno.EAGAIN, 'the file gives no bytes now; open it in blocking mode', _name(file))
+        return FileSource(io.BytesIO(whole), _name(file))
     fd = _descriptor(file)
     return FileSource(file, _name(file)) if fd is None else LocalSource(os.dup(fd), _name(file))
 
 
+def _appends(file: Any) -> bool:
+    mode = getattr(file, 'mode', '')
+    if isinstance(mode, str) and 'a' in mode:
+        return True
+    try:
+        return kernel.appends(file.fileno())
+    except (AttributeError, OSError):  # no file of the system stands behind it
+        return False
+
+
+def _can_be_overwritten(file: Any) -> bool:
+    """Whether bytes can be put anywhere and the rest be cut off; finds out without changing the file."""
+    if not file.seekable() or not callable(getattr(file, 'truncate', None)):
+        return False
+    try:
+        file.seek(0, os.SEEK_END)
+        file.truncate(file.tell())
+    except ValueError:  # gzip says that it can seek, but writes forward only
+        return False
+    except OSError as error:  # a device
+        if error.errno not in kernel.NOT_OFFERED:
+            raise
+        file.seek(0)
+        return False
+    file.seek(0)
+    return True
+
+
 def _descriptor(file: Any) -> int | None:
     """The descriptor under Python's own file objects, whose bytes are those on the disk; wrappers change them."""
+    if not hasattr(os, 'preadv'):
+        return None  # Windows: reading by the descriptor would move the position under the caller's buffer
     if isinstance(file, io.BufferedRandom):
         file.flush()
     raw = file.raw if type(file) in (io.BufferedReader, io.BufferedRandom) else file
@@ -134,8 +181,8 @@ def _descriptor(file: Any) -> int | None:
 
 
 def _refuse_unfit(file: Any, verb: str, mode: str) -> None:
-    if isinstance(file, io.TextIOBase) or isinstance(getattr(file, 'file', None), io.TextIOBase):
-        raise TypeError(f'{_name(file)} is open in text mode; open it with mode {mode!r}')
+    if isinstance(file, io.TextIOBase) or hasattr(file, 'encoding'):  # wrappers and codecs have one, too
+        raise TypeError(f'{_name(file)} is open in text mode; open it in binary mode, {mode!r}')
     if not callable(getattr(file, verb, None)) or not callable(getattr(file, 'seekable', None)):
         raise TypeError(
             f'expected a path (str or PathLike) or a binary file object that can {verb}, got {type(file).__name__}'

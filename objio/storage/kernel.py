@@ -1,4 +1,4 @@
-"""Calls of the system that Python does not offer everywhere.
+"""Calls of the system that Python does not offer everywhere, or that are not the same everywhere.
 
 `preallocate` and `start_writeback` are Linux's; elsewhere, and on file systems without them, they do nothing.
 """
@@ -9,8 +9,19 @@ import os
 import sys
 import threading
 
-_ERRNOS_OF_NO_SUPPORT = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ESPIPE, errno.ENODEV, errno.EPERM}
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+WINDOWS: bool = os.name == 'nt'  # it has no flock, syncs no folder, and renames or removes no file that is open
+NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY}
+"""How file systems say that they do not know a call."""
+
+_NO_PREALLOCATION = NOT_OFFERED | {errno.ESPIPE, errno.ENODEV, errno.EPERM, errno.EINTR}
 _SYNC_FILE_RANGE_WRITE = 2
+_FULL_SYNC: int | None = getattr(fcntl, 'F_FULLFSYNC', None)
+_MOST_AT_ONCE = 1 << 30  # macOS refuses 2 GiB and more; and between two pieces Ctrl-C is heard
 
 
 def _libc() -> ctypes.CDLL | None:
@@ -35,25 +46,47 @@ def preallocate(fd: int, size: int) -> None:
         return
     result = _LIBC.fallocate(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size))
     code = ctypes.get_errno()
-    if result and code not in _ERRNOS_OF_NO_SUPPORT:
+    if result and code not in _NO_PREALLOCATION:
         raise OSError(code, os.strerror(code))
 
 
 def start_writeback(fd: int, offset: int, size: int) -> None:
-    """Asks the kernel to begin writing these bytes to the disk. A hint: `fsync` alone reports what went wrong."""
+    """Asks the kernel to begin writing these bytes to the disk. A hint: `sync_file` alone reports what went wrong."""
     if _LIBC is not None:
         _LIBC.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
+
+
+def sync_file(fd: int) -> None:
+    """Waits until the disk has every byte of a file, or every name of a folder.
+
+    Raises:
+        OSError: it does not have them; a second call on the same descriptor would hide that.
+    """
+    if _FULL_SYNC is not None:
+        try:
+            fcntl.fcntl(fd, _FULL_SYNC)  # on macOS fsync leaves the bytes in the drive's own memory
+        except OSError as error:
+            if error.errno not in NOT_OFFERED:
+                raise
+        else:
+            return
+    os.fsync(fd)
+
+
+def appends(fd: int) -> bool:
+    """Whether the system puts whatever is written to the end of the file, wherever the position is."""
+    return fcntl is not None and bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
 if hasattr(os, 'preadv'):
 
     def read_at(fd: int, offset: int, buffer: memoryview) -> int:
         """Reads bytes from `offset` into `buffer`; returns how many, 0 at the end of the file."""
-        return os.preadv(fd, [buffer], offset)
+        return os.preadv(fd, [buffer[:_MOST_AT_ONCE]], offset)
 
     def write_at(fd: int, offset: int, buffer: memoryview) -> int:
         """Writes bytes of `buffer` at `offset`; returns how many."""
-        return os.pwrite(fd, buffer, offset)
+        return os.pwrite(fd, buffer[:_MOST_AT_ONCE], offset)
 
 else:  # Windows has one position for each file, so that seek and read must not be parted
     _POSITION = threading.Lock()
@@ -62,7 +95,7 @@ else:  # Windows has one position for each file, so that seek and read must not 
         """Reads bytes from `offset` into `buffer`; returns how many, 0 at the end of the file."""
         with _POSITION:
             os.lseek(fd, offset, os.SEEK_SET)
-            data = os.read(fd, len(buffer))
+            data = os.read(fd, min(len(buffer), _MOST_AT_ONCE))
         buffer[: len(data)] = data
         return len(data)
 
@@ -70,4 +103,4 @@ else:  # Windows has one position for each file, so that seek and read must not 
         """Writes bytes of `buffer` at `offset`; returns how many."""
         with _POSITION:
             os.lseek(fd, offset, os.SEEK_SET)
-            return os.write(fd, buffer)
+            return os.write(fd, buffer[:_MOST_AT_ONCE])

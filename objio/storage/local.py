@@ -7,79 +7,18 @@ a rename can reach the disk before the bytes do; without the second the name its
 
 import contextlib
 import errno
-import mmap
+import io
 import os
 import stat
-import weakref
+import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
-from objio.errors import FormatError, SaveNotDurable
-from objio.storage.kernel import preallocate, read_at, start_writeback, write_at
+from objio.errors import SaveNotDurable
+from objio.storage import kernel
+from objio.storage.handles import LocalSink, LocalSource
 from objio.storage.temporary import create_temporary
 
-_WRITEBACK_STEP = 32 << 20  # large enough that the disk sees long runs, small enough that fsync finds little left
-_PREALLOCATE_FROM = 1 << 20  # below it the extra call costs more than it saves
-
-
-class LocalSink:
-    """Writes one temporary file; see `objio.formats.SeekableSink`."""
-
-    def __init__(self, fd: int, *, durable: bool) -> None:
-        self._fd = fd
-        self._durable = durable
-        self._end = 0
-        self._handed_over = 0  # bytes whose writeback has begun
-
-    def write(self, buffer: memoryview | bytes) -> None:
-        self.write_at(self._end, buffer)
-        self._end += len(buffer)
-        if self._durable and self._end - self._handed_over >= _WRITEBACK_STEP:
-            start_writeback(self._fd, self._handed_over, self._end - self._handed_over)
-            self._handed_over = self._end
-
-    def write_at(self, offset: int, buffer: memoryview | bytes) -> None:
-        rest = memoryview(buffer)
-        while rest:  # the kernel may take less than it is given
-            count = write_at(self._fd, offset, rest)
-            rest, offset = rest[count:], offset + count
-
-
-class LocalSource:
-    """Reads one open file; see `objio.formats.Source`. A context manager, which closes the descriptor."""
-
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
-        self._map: memoryview | None = None
-        self.name = name
-        self.size = os.fstat(fd).st_size
-        self.close = weakref.finalize(self, os.close, fd)  # also where nobody calls it: `objio.open(path)[name]`
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        done = 0
-        while done < len(buffer):
-            count = read_at(self._fd, offset + done, buffer[done:])
-            if not count:
-                raise FormatError(
-                    f'{self.name}: expected {len(buffer)} bytes from byte {offset}, but the file ends after '
-                    f'{done} of them. Was it cut short while it was being read?'
-                )
-            done += count
-
-    def map(self) -> memoryview | None:
-        if self._map is None and self.size:
-            # The pages live as long as any view of them, whatever becomes of this object or its descriptor.
-            self._map = memoryview(mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ))
-        return self._map
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+_MOMENTS_S = (0.01, 0.05, 0.2, 0.5)  # how long a reader or a virus scanner keeps a file open on Windows
 
 
 @contextlib.contextmanager
@@ -91,38 +30,40 @@ def create(path: str, *, durable: bool, size: int) -> Iterator[LocalSink]:
 
     Args:
         durable: sync the file before the rename and the folder after it.
+        size: what is asked of the disk before the first byte; the file ends after the last byte written, though.
 
     Raises:
         OSError: among others ENOSPC, before the first byte, where the disk has less than `size` bytes left.
         SaveNotDurable: the file is in place, but its folder could not be synced.
     """
-    target = _resolve(path)
+    target, old = _replaced(path)
     folder = folder_of(target)
-    old = _stat_of_replaced(target)
     _check_space(folder, size, path)
-    fd, temporary = create_temporary(folder)
+    # Nobody but the owner looks into the new bytes before the old file's mode says who may.
+    fd, temporary = _create_beside(path, folder, 0o666 if old is None else 0o600)
+    file = io.FileIO(fd, 'r+')
     try:
-        try:
-            if old is not None and hasattr(os, 'fchmod'):
-                os.fchmod(fd, stat.S_IMODE(old.st_mode))
-            if size >= _PREALLOCATE_FROM:
-                preallocate(fd, size)
-            yield LocalSink(fd, durable=durable)
-            # After a failed fsync the kernel calls the lost pages clean, so the file is given up, never synced again.
-            if durable:
-                os.fsync(fd)
-            # Some network file systems report a failed write only at close; a duplicate closes while the lock stays.
-            os.close(os.dup(fd))
-            _rename_open_file(fd, temporary, target)
-        except BaseException:
-            # The first error is the one to see.
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    finally:
-        # Nothing is left to be written: what close could report, the close of the duplicate did.
+        sink = LocalSink(fd, path, durable=durable)
+        sink.reserve(size)
+        yield sink
+        if old is not None:
+            _keep_mode(fd, old)
+        sink.settle()
+        if kernel.WINDOWS:
+            file.close()
+            _replace_patiently(temporary, target)
+        else:
+            _replace_open_file(fd, temporary, target)
+    except BaseException:
+        # The first error is the one to see. Closed first, because Windows removes no open file.
         with contextlib.suppress(OSError):
-            os.close(fd)
+            file.close()
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    # Nothing is left to be written: what close could report, `settle` did.
+    with contextlib.suppress(OSError):
+        file.close()
     if durable:
         _sync_folder(folder, path)
 
@@ -142,12 +83,39 @@ def file_names(folder: str) -> list[str]:
     """The names of the files in `folder`, in no order; links to files count as files."""
     _refuse_url(folder)
     with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_file()]
+        return [entry.name for entry in entries if _is_file(entry)]
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:
+        # A link to where this process may not look: whoever opens it hears why. A circle leads to no file.
+        return error.errno != errno.ELOOP
 
 
 def folder_of(path: str) -> str:
     """The folder a path stands in."""
     return os.path.dirname(path) or os.curdir
+
+
+def make_folder(folder: str) -> None:
+    """Makes a folder and those above it where they are missing, durably: a save is no safer than the way to it."""
+    _refuse_url(folder)
+    missing = []
+    above = os.path.abspath(folder)
+    while not os.path.isdir(above) and above != os.path.dirname(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    os.makedirs(folder, exist_ok=True)
+    for made in missing:
+        sync_folder(folder_of(made))
+
+
+def identity(path: str) -> tuple[int, ...]:
+    """What changes whenever another file takes the name, or the file is written to."""
+    info = os.stat(path)
+    return info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size
 
 
 def remove(path: str) -> None:
@@ -161,40 +129,56 @@ def rename(path: str, new: str) -> None:
     _sync_folder(folder_of(new), new)
 
 
+def sync_folder(folder: str) -> None:
+    """Makes the names in a folder durable: those that were added, and that others are gone."""
+    if kernel.WINDOWS:
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        kernel.sync_file(fd)
+    except OSError as error:
+        # Some network file systems sync no folder; what they can do is done.
+        if error.errno not in kernel.NOT_OFFERED:
+            raise
+    finally:
+        os.close(fd)
+
+
 def sync(path: str) -> None:
     """Makes a file that somebody else wrote durable: its bytes, then its name.
 
     Raises:
         SaveNotDurable: the file was synced, its folder could not be.
     """
-    fd = os.open(path, os.O_RDONLY)
+    fd = os.open(path, os.O_RDWR if kernel.WINDOWS else os.O_RDONLY)  # there only a writer may sync
     try:
-        os.fsync(fd)
+        kernel.sync_file(fd)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(fd)
-    _sync_folder(folder_of(path), path)
+    _sync_folder(folder_of(os.path.realpath(path)), path)
 
 
-def _resolve(path: str) -> str:
+def _replaced(path: str) -> tuple[str, os.stat_result | None]:
+    """The file that a save to `path` replaces, where symbolic links end, and what stands there now."""
     _refuse_url(path)
+    # Absolute, too: a background save must not depend on what the working folder is by then.
     target = os.path.realpath(path)
-    if os.path.islink(target):
-        raise OSError(errno.ELOOP, 'the symbolic link leads back to itself', path)
-    return target
-
-
-def _stat_of_replaced(target: str) -> os.stat_result | None:
     try:
-        info = os.stat(target)
+        old = os.stat(path)
     except FileNotFoundError:
+        if os.path.basename(path) in ('', os.curdir, os.pardir):
+            raise IsADirectoryError(errno.EISDIR, 'expected the name of a file, found that of a folder', path) from None
         folder = folder_of(target)
         if not os.path.isdir(folder):
             raise FileNotFoundError(
-                errno.ENOENT, f'the folder {folder!r} does not exist; make it first', target
+                errno.ENOENT, f'the folder {folder!r} does not exist; make it first', path
             ) from None
-        return None
-    _refuse_special(info, target)
-    return info
+        return target, None
+    _refuse_special(old, path)
+    return target, old
 
 
 def _refuse_special(info: os.stat_result, path: str) -> None:
@@ -210,7 +194,7 @@ def _refuse_url(path: str) -> None:
     if '://' in path:
         raise ValueError(
             f'{path!r} is a URL, but objio reads and writes local files only so far. '
-            'Copy the file, or pass an open binary file (fsspec.open gives one).'
+            'Copy the file, or pass an open binary file: with fsspec.open(url) as file: …'
         )
 
 
@@ -227,7 +211,26 @@ def _check_space(folder: str, size: int, path: str) -> None:
         )
 
 
-def _rename_open_file(fd: int, temporary: str, target: str) -> None:
+def _create_beside(path: str, folder: str, mode: int) -> tuple[int, str]:
+    try:
+        return create_temporary(folder, mode)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f'{error.strerror}: a save makes a new file in the folder {folder!r} and then renames it; '
+            'nothing was written',
+            path,
+        ) from error
+
+
+def _keep_mode(fd: int, old: os.stat_result) -> None:
+    mode = stat.S_IMODE(old.st_mode)
+    # Asked for only where it is needed: file systems without modes refuse.
+    if stat.S_IMODE(os.fstat(fd).st_mode) != mode and not kernel.WINDOWS:
+        os.fchmod(fd, mode)
+
+
+def _replace_open_file(fd: int, temporary: str, target: str) -> None:
     try:
         os.replace(temporary, target)
     except OSError:
@@ -238,15 +241,21 @@ def _rename_open_file(fd: int, temporary: str, target: str) -> None:
         raise
 
 
-def _sync_folder(folder: str, path: str) -> None:
-    if os.name == 'nt':
-        return  # Windows cannot sync a folder
-    try:
-        fd = os.open(folder, os.O_RDONLY | getattr(os, 'O_DIRECTORY', 0))
+def _replace_patiently(temporary: str, target: str) -> None:
+    """Windows replaces no file that somebody reads."""
+    for moment in _MOMENTS_S:
         try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            os.replace(temporary, target)
+        except PermissionError:
+            time.sleep(moment)
+        else:
+            return
+    os.replace(temporary, target)
+
+
+def _sync_folder(folder: str, path: str) -> None:
+    try:
+        sync_folder(folder)
     except OSError as error:
         raise SaveNotDurable(
             error.errno,

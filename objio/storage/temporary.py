@@ -1,10 +1,12 @@
 """Temporary files: a name of their own, a lock that says their writer lives, and the removal of those left behind.
 
-A name reads `.objio-<host>-<pid>-<random>.tmp`. A writer holds an exclusive `flock` on its file from creation to the
-rename, and the kernel drops it when the process ends however it ends; so a file whose lock is free has no writer.
+A name reads `.objio-<kernel>-<space>.<pid>-<random>.tmp`. A writer holds an exclusive `flock` on its file from
+creation to the rename, and the kernel drops it when the process ends however it ends; so a file whose lock is free has
+no writer. That holds within one running kernel; on a network file system the locks of other machines may not be seen.
+`space` tells the process numbers of one container from those of another.
 """
 
-import errno
+import contextlib
 import os
 import re
 import secrets
@@ -12,45 +14,52 @@ import socket
 import stat
 import time
 import zlib
+from functools import cache
+from pathlib import Path
+
+from objio.storage.kernel import WINDOWS
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock: there the process number and the age decide
+except ImportError:  # Windows has no flock: there the age decides
     fcntl = None  # type: ignore[assignment]
 
-_PATTERN = re.compile(r'\.objio-(?:(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-)?[^/]*\.tmp')
+_PATTERN = re.compile(r'\.objio-(?:(?P<kernel>[0-9a-f]{8})-(?P<space>\d+)\.(?P<pid>\d+)-)?[^/]*\.tmp')
 _FORGOTTEN_AFTER_S = 3600.0
-_NO_LOCKS_HERE = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTSUP}
+_FLAGS: int = getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)  # else Windows changes line ends
+_LOOK_ONLY: int = _FLAGS | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0)  # links and pipes are no file
 
 
-def create_temporary(folder: str) -> tuple[int, str]:
-    """Creates and locks a file of its own in `folder`, its mode by the umask.
+def create_temporary(folder: str, mode: int = 0o666) -> tuple[int, str]:
+    """Creates and locks a file of its own in `folder`, with `mode` less the umask.
 
     Returns:
         the descriptor, open for reading and writing, and the path.
     """
     while True:
-        path = os.path.join(folder, f'.objio-{_host()}-{os.getpid()}-{secrets.token_hex(6)}.tmp')
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC | _BINARY, 0o666)
+        name = f'.objio-{_kernel()}-{_space()}.{os.getpid()}-{secrets.token_hex(6)}.tmp'
+        path = os.path.join(folder, name)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
         try:
             _lock(fd, wait=True)
-            # A sweeper may have met the file in the instant before the lock; it unlinks only while it holds the lock
-            # itself, so from here on the file stays.
-            if os.fstat(fd).st_nlink:
+            if _is_at(fd, path):
                 return fd, path
         except BaseException:
             os.close(fd)
-            os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
             raise
+        # A sweeper met the file in the instant before the lock. It removes only what it holds the lock of, so a file
+        # that is still there after the lock stays there.
         os.close(fd)
 
 
 def sweep(folder: str) -> list[str]:
     """Removes the temporary files of dead writers from `folder`.
 
-    A file goes at once where a free lock, or a dead process of this host, proves that nobody writes it; after an hour
-    where neither can be known (no locks on this file system, or a writer on another host, whose lock may not reach
-    here). A file whose writer lives stays.
+    A file goes at once where a free lock, or a dead process, of this running kernel proves that nobody writes it;
+    after an hour where neither can be known (no locks on this file system, or a writer on another machine, whose lock
+    may not reach here). A file whose lock is held stays.
 
     Returns:
         the names of the files that were removed.
@@ -58,34 +67,33 @@ def sweep(folder: str) -> list[str]:
     removed: list[str] = []
     for name in os.listdir(folder):
         match = _PATTERN.fullmatch(name)
-        if match and _remove_if_dead(os.path.join(folder, name), match['host'], match['pid']):
+        if match and _remove_if_dead(os.path.join(folder, name), match):
             removed.append(name)
     return removed
 
 
-def _remove_if_dead(path: str, host: str | None, pid: str | None) -> bool:
+def _remove_if_dead(path: str, match: re.Match[str]) -> bool:
+    with contextlib.suppress(OSError):  # gone meanwhile, or the folder may not be changed: the next sweep sees
+        with open(path, 'rb', buffering=0, opener=_open) as file:
+            info = os.fstat(file.fileno())
+            locked = _lock(file.fileno(), wait=False)
+            if not stat.S_ISREG(info.st_mode) or locked is False:
+                return False
+            dead = match['kernel'] == _kernel() and (locked or _is_dead(match['space'], match['pid']))
+            if not dead and time.time() - info.st_mtime < _FORGOTTEN_AFTER_S:
+                return False
+            if WINDOWS:
+                file.close()
+            os.unlink(path)
+            return True
+    return False
+
+
+def _open(path: str, _flags: int) -> int:
     try:
-        fd = os.open(path, os.O_RDWR | _CLOEXEC | _BINARY | getattr(os, 'O_NOFOLLOW', 0))
-    except OSError:
-        return False  # renamed or removed meanwhile, or not ours to judge
-    try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            return False
-        locked = _lock(fd, wait=False)
-        if locked is False:
-            return False
-        here = host in (None, _host())
-        dead = here and (locked or (pid is not None and not _runs(int(pid))))
-        if not dead and time.time() - info.st_mtime < _FORGOTTEN_AFTER_S:
-            return False
-        os.unlink(path)
-    except OSError:
-        return False  # another sweeper was faster, or the folder may not be changed
-    else:
-        return True
-    finally:
-        os.close(fd)
+        return os.open(path, os.O_RDWR | _LOOK_ONLY)  # over NFS only who may write may lock
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | _LOOK_ONLY)
 
 
 def _lock(fd: int, *, wait: bool) -> bool | None:
@@ -96,28 +104,42 @@ def _lock(fd: int, *, wait: bool) -> bool | None:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
-    except OSError as error:
-        if error.errno in _NO_LOCKS_HERE:
-            return None
-        raise
+    except OSError:  # ENOLCK, ENOSYS, EOPNOTSUPP and what else file systems say; a save needs no lock
+        return None
     return True
 
 
-def _runs(pid: int) -> bool:
-    if os.name == 'nt':
-        return True  # there os.kill(pid, 0) would end the process
+def _is_at(fd: int, path: str) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
         return False
-    except (PermissionError, OverflowError):
+
+
+def _is_dead(space: str, pid: str) -> bool:
+    if WINDOWS or space != _space():  # there os.kill(pid, 0) would end the process; here it is another one's number
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
         return True
-    return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
-def _host() -> str:
-    return f'{zlib.crc32(socket.gethostname().encode()):08x}'
+@cache
+def _kernel() -> str:
+    """What no other machine, and no earlier start of this one, has."""
+    try:
+        start = Path('/proc/sys/kernel/random/boot_id').read_bytes()
+    except OSError:
+        start = socket.gethostname().encode()
+    return f'{zlib.crc32(start):08x}'
 
 
-_CLOEXEC: int = getattr(os, 'O_CLOEXEC', 0)
-_BINARY: int = getattr(os, 'O_BINARY', 0)  # on Windows a text-mode descriptor would change line ends
+def _space() -> str:
+    try:
+        return str(os.stat('/proc/self/ns/pid').st_ino)
+    except OSError:
+        return '0'
