@@ -124,7 +124,10 @@ def fitted(current: Any, new: Any, name: str) -> Any:
         TypeError: `new` is no array and no number.
         ValueError: shape or dtype differ.
     """
-    if not is_value(new):
+    if isinstance(new, jax.Array) and isinstance(current, jax.Array):
+        if new.dtype == current.dtype and new.shape == current.shape:
+            return new  # at every step of a training, so at once
+    elif not is_value(new):
         raise TypeError(
             f'{name}: cannot assign a {type(new).__name__}: the variable holds {describe(current)}; '
             'assign an array of that shape and dtype'

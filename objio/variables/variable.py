@@ -252,9 +252,9 @@ class RandomState(StateVar):
 
 def is_variable(thing: Any) -> bool:
     """Whether a thing serves as a variable: it has a `value` and a callable `assign`, whoever made it."""
-    # Asked of the class first: a property may raise for reasons of its own.
+    # The value itself is not asked for: a property may raise for reasons of its own.
     has_value = hasattr(type(thing), 'value') or 'value' in getattr(thing, '__dict__', ())
-    return has_value and callable(getattr(thing, 'assign', None))
+    return has_value and not isinstance(thing, type) and callable(getattr(thing, 'assign', None))
 
 
 def is_holder(variable: Any) -> bool:
@@ -264,9 +264,18 @@ def is_holder(variable: Any) -> bool:
 
 def target(variable: Any) -> Any:
     """The variable that a thing stands for: what its `ref` refers to, else itself."""
-    while (ref := getattr(variable, 'ref', None)) is not None and is_variable(ref):
+    while (ref := _ref(variable)) is not None and is_variable(ref):
         variable = ref
     return variable
+
+
+def _ref(variable: Any) -> Any:
+    if not isinstance(variable, BaseVar):
+        return getattr(variable, 'ref', None)
+    try:
+        return object.__getattribute__(variable, 'ref')  # not an attribute of the value
+    except AttributeError:
+        return None
 
 
 def put(values: Sequence[tuple[Any, Any]]) -> None:
