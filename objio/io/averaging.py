@@ -30,7 +30,7 @@ class MeanArchive:
 
     def __init__(self, archives: Sequence[tuple[Archive, str]], weights: Sequence[float] | None = None) -> None:
         self._archives = archives
-        self._weights = _normalised(weights, len(archives))
+        self._weights = normalised(weights, len(archives))
         tables = [_names(archive) for archive, _ in archives]
         for table, (_, file) in zip(tables[:-1], archives, strict=False):
             _compare(table, file, tables[-1], archives[-1][1])
@@ -117,7 +117,7 @@ def mean_into(
     out: np.ndarray[Any, Any], arrays: Sequence[np.ndarray[Any, Any]], weights: Sequence[float] | None
 ) -> None:
     """Writes the mean of flat arrays of one dtype into `out`, of that dtype too, rounding once."""
-    total = np.empty(min(_BLOCK, out.size), np.promote_types(np.float32, _wide(out.dtype)))
+    total = np.empty(min(_BLOCK, out.size), accumulator(out.dtype))
     # A product that is too large for the accumulator is the infinity that the mean is.
     with np.errstate(over='ignore', invalid='ignore'):
         for start in range(0, out.size, _BLOCK):
@@ -135,9 +135,9 @@ def mean_into(
             out[start : start + _BLOCK] = block.astype(out.dtype, copy=False)
 
 
-def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The NumPy dtype that holds every value of `dtype`, which may be one of ml_dtypes."""
-    return dtype if dtype.isbuiltin == 1 else np.dtype(np.float32)
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that values of `dtype`, which may be one of ml_dtypes, are summed in."""
+    return np.promote_types(np.float32, dtype if dtype.isbuiltin == 1 else np.float32)
 
 
 def _names(archive: Archive) -> dict[str, ArraySpec]:
@@ -161,7 +161,8 @@ def _described(spec: ArraySpec | None) -> str:
     return 'missing' if spec is None else f'{spec.dtype} {spec.shape}'
 
 
-def _normalised(weights: Sequence[float] | None, count: int) -> list[float] | None:
+def normalised(weights: Sequence[float] | None, count: int) -> list[float] | None:
+    """The weights of `count` files with a sum of 1; None for equal ones."""
     if weights is None:
         return None
     numbers = [float(weight) for weight in weights]

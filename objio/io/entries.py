@@ -12,6 +12,12 @@ from objio.formats.dtypes import WRITABLE, blocks, label_of
 from objio.variables import VarCollection
 from objio.variables.values import is_key, key_impl
 
+_TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
+
+
+class Held(np.ndarray[Any, np.dtype[Any]]):
+    """The value of a `jax.Array` in a snapshot: read-only, and one object where the array was one."""
+
 
 def entries_of(vc: VarCollection) -> tuple[list[Entry], dict[str, str]]:
     """The arrays to store, each once, and the names that share them.
@@ -31,7 +37,7 @@ def entries_of(vc: VarCollection) -> tuple[list[Entry], dict[str, str]]:
     for name, names, variable in vc.groups():
         value = variable.value
         # Only a jax.Array never changes under its name, so only there does "the same object" mean "equal".
-        home = stored_as.setdefault(id(value), name) if isinstance(value, jax.Array) else name
+        home = stored_as.setdefault(id(value), name) if isinstance(value, jax.Array | Held) else name
         if home == name:
             entries.append(entry(name, value))
         aliases.update((other, home) for other in names if other != home)
@@ -44,9 +50,9 @@ def entry(name: str, value: Any) -> Entry:
     Raises:
         UnsaveableError: the value cannot be stored.
     """
+    check_present(value, name)
     try:
         label, shape = describe(value)
-        _check_present(value)
     except UnsaveableError as error:
         raise UnsaveableError(f'{name}: {error}') from None
 
@@ -63,7 +69,7 @@ def describe(value: Any) -> tuple[str, tuple[int, ...]]:
         UnsaveableError: the value is none that a file can hold.
     """
     if isinstance(value, jax.core.Tracer):
-        raise UnsaveableError('is being traced and has no value; save and load outside of jit, grad and vmap')
+        raise UnsaveableError(_TRACED)
     if isinstance(value, jax.Array | jax.ShapeDtypeStruct):
         if is_key(value):
             return _key_label(value), tuple(value.shape)
@@ -106,17 +112,24 @@ def _one_copy(array: jax.Array) -> np.ndarray[Any, Any]:
     return host
 
 
-def _check_present(value: Any) -> None:
+def check_present(value: Any, name: str) -> None:
+    """Checks that a value is there, and all of it on this host.
+
+    Raises:
+        UnsaveableError: it is not; the message names the variable.
+    """
     if isinstance(value, jax.ShapeDtypeStruct):
-        raise UnsaveableError('has a shape and a dtype but no value yet; load or assign it first')
+        raise UnsaveableError(f'{name}: has a shape and a dtype but no value yet; load or assign it first')
+    if isinstance(value, jax.core.Tracer):
+        raise UnsaveableError(f'{name}: {_TRACED}')
     if isinstance(value, jax.Array):
         if value.is_deleted():
             raise UnsaveableError(
-                'its array was deleted, probably donated to a jitted function; assign the result first'
+                f'{name}: its array was deleted, probably donated to a jitted function; assign the result first'
             )
         if not (value.is_fully_addressable or value.is_fully_replicated):
             raise UnsaveableError(
-                'its shards lie on several hosts, and one npz cannot hold them; gather it first '
+                f'{name}: its shards lie on several hosts, and one npz cannot hold them; gather it first '
                 '(jax.experimental.multihost_utils.process_allgather), or save it in a format that every host writes '
                 'its own shards of (.orbax)'
             )

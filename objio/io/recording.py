@@ -1,0 +1,125 @@
+"""Adding a save to a folder: the checks before it, the writing, and the removal of what no rule keeps."""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from objio import storage
+from objio.errors import FormatError, SaveNotDurable, SaveOrderError
+from objio.formats import by_suffix
+from objio.io import metrics as metrics_io
+from objio.io.custom import takes
+from objio.io.entries import entries_of
+from objio.io.pruning import prune
+from objio.io.retention import Policy
+from objio.io.saves import Folder
+from objio.variables import VarCollection
+
+_LOG = logging.getLogger('objio')
+
+
+class Recorder:
+    """Writes saves into a folder with a saving function.
+
+    Args:
+        folder: the saves.
+        save: called with a path, a collection and options.
+        policy: which saves stay.
+        own: whether `save` is objio's own, which replaces a file only by a whole one.
+        durable: whether a save must be safe from a power cut before anything is removed.
+    """
+
+    def __init__(self, folder: Folder, save: Callable[..., Any], policy: Policy, *, own: bool, durable: bool) -> None:
+        self._folder = folder
+        self._save = save
+        self._policy = policy
+        self._own = own
+        self._durable = durable
+
+    def options(self, metrics: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What the saving function is given besides the file and the variables; nothing that it has no parameter for.
+
+        Raises:
+            TypeError: there are metrics or metadata, and the function takes no metadata; or they are of a wrong type.
+            ValueError: a key of the metadata is reserved.
+        """
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
+        content = dict(metadata or {})
+        for key in content:
+            if isinstance(key, str) and key.startswith('objio.'):
+                raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
+        if metrics is not None:
+            content[metrics_io.KEY] = metrics_io.encode(metrics)
+        options: dict[str, Any] = {'durable': self._durable} if takes(self._save, 'durable') else {}
+        if content:
+            if not takes(self._save, 'metadata'):
+                raise TypeError('metrics and metadata need a SAVE_FN with a parameter metadata=; nothing was written')
+            # The caller may change its own while a thread writes.
+            options['metadata'] = copy.deepcopy(content)
+        return options
+
+    def check_order(self, idx: int) -> None:
+        """Checks that a save of this index would be the newest, and be found again.
+
+        Raises:
+            SaveOrderError: there is a newer whole save.
+            ValueError: the name of such a save is not read back as it.
+        """
+        self._folder.check_name(idx)
+        newest = self._folder.newest()
+        if newest is not None and newest.idx > idx:
+            raise SaveOrderError(
+                f'the save {idx} would stand below {newest.path}, and the next restore would pass it by; nothing was '
+                f'written. Either restore first and go on from {newest.idx}, or remove what comes after {idx}: '
+                f'truncate(after={idx})'
+            )
+
+    def check(self, vc: VarCollection, idx: int, options: Mapping[str, Any]) -> None:
+        """Finds what objio's own saving function would refuse, before a thread is started for it.
+
+        Raises:
+            UnsaveableError: a name or a value cannot be saved.
+            TypeError: the metadata does not survive JSON.
+        """
+        if self._own:
+            entries, aliases = entries_of(vc)
+            by_suffix(self._folder.path_for(idx)).encode(entries, aliases, options.get('metadata', {}))
+
+    def write(self, vc: VarCollection, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:
+        """Writes a save and removes those that no rule keeps.
+
+        Returns:
+            the path, and the indices that were removed.
+
+        Raises:
+            SaveNotDurable: the save is in place, but its folder could not be synced; nothing was removed.
+            Exception: what the saving function raises; nothing was removed.
+        """
+        path = self._folder.path_for(idx)
+        storage.sweep(self._folder.path)
+        old = self._folder.at(path)
+        if old is not None and self._folder.state(old).damaged:
+            _LOG.warning('%s is damaged and in the way: it is called %s now', path, self._folder.set_aside(old))
+        try:
+            self._save(path, vc, **options)
+            if self._folder.at(path) is None:
+                raise FileNotFoundError(f'SAVE_FN returned, but there is no file {path}; it has to write to this name')
+            if self._durable and 'durable' not in options:
+                storage.sync(path)
+        except SaveNotDurable:
+            raise
+        except BaseException as error:
+            # Only a function that writes in place leaves something else under the name than it found.
+            new = None if self._own else self._folder.at(path)
+            if new is not None and (old is None or new.identity != old.identity):
+                self._folder.mark_damaged(new, f'SAVE_FN did not finish it: {error!r}')
+            raise
+        made = self._folder.at(path)
+        if made is None:
+            raise FileNotFoundError(f'{path} was removed by somebody else as soon as it was written')
+        damaged = self._folder.state(made).damaged
+        if damaged:
+            raise FormatError(f'the save just written cannot be read back; nothing was removed. {damaged}')
+        return path, prune(self._folder, self._policy, made)

@@ -1,0 +1,253 @@
+"""A folder of saves: which of its files are saves, which of these are damaged, and what their metrics are."""
+
+import functools
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from objio import storage
+from objio.errors import FormatError
+from objio.io.files import open as open_saved
+from objio.io.metrics import decode
+
+_SET_ASIDE = re.compile(r'.*\.damaged(?:\.[0-9]+)?', re.DOTALL)
+_CONVERSION = re.compile(r'%(?:%|(0?)([0-9]*)(?:\.[0-9]+)?[diu])')
+
+# Paths that a `watch` of this process has yielded and not taken back, and how often.
+_held: Counter[str] = Counter()
+_held_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A file that is a save, as it was when the folder was listed."""
+
+    idx: int
+    name: str
+    path: str
+    identity: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of a save.
+
+    Attributes:
+        damaged: what is wrong with it, '' where nothing is known to be.
+        unread: why it could not be looked at, '' where it could.
+        gone: whether it was removed since it was listed.
+        metrics: name -> number.
+    """
+
+    damaged: str = ''
+    unread: str = ''
+    gone: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the save is there, and not known to be damaged."""
+        return not self.damaged and not self.gone
+
+
+class Folder:
+    """The saves of a folder. Files are opened when something is asked about them, and once for as long as they stay.
+
+    Args:
+        path: of the folder.
+        index_of: the index of the save at a path, or None where the file there is none.
+        name_of: the name of the save of an index.
+        judged: whether a file that objio cannot read is damaged; it may be whole where only functions of the user's
+            write and read it.
+    """
+
+    def __init__(
+        self, path: str, index_of: Callable[[str], int | None], name_of: Callable[[int], str], *, judged: bool
+    ) -> None:
+        self.path = path
+        self._index_of = index_of
+        self._name_of = name_of
+        self._judged = judged
+        self._known: dict[str, tuple[tuple[int, ...], State]] = {}
+
+    def names(self) -> list[str]:
+        """The names of all files, sorted.
+
+        Raises:
+            FileNotFoundError: the folder does not exist.
+        """
+        try:
+            return sorted(storage.file_names(self.path))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                error.errno, 'the folder of saves does not exist; Checkpoint(..., makedir=True) makes it', self.path
+            ) from None
+
+    def saves(self) -> list[Save]:
+        """Every save, damaged ones too, by ascending index.
+
+        Where several files have one index, the one named as `Checkpoint` names it comes last.
+        """
+        found = []
+        for name in self.names():
+            path = self.path_of(name)
+            idx = self.index_of(path)
+            if idx is not None:
+                try:
+                    found.append(Save(idx, name, path, storage.identity(path)))
+                except FileNotFoundError:
+                    continue  # another process removed it since
+        for path in set(self._known).difference(save.path for save in found):
+            self._known.pop(path, None)
+        return sorted(found, key=lambda save: (save.idx, save.name == self._name_of(save.idx), save.name))
+
+    def whole(self) -> dict[int, Save]:
+        """The saves that are not known to be damaged, by ascending index."""
+        return {save.idx: save for save in self.saves() if self.state(save).counts}
+
+    def newest(self) -> Save | None:
+        """The newest save that is not known to be damaged."""
+        return next((save for save in reversed(self.saves()) if self.state(save).counts), None)
+
+    def state(self, save: Save) -> State:
+        """What is known of a save; its table of contents is read, its arrays are not."""
+        identity, state = self._known.get(save.path, (None, State()))
+        if identity != save.identity:
+            state = self._look(save)
+            if not state.unread and not state.gone:
+                self._known[save.path] = save.identity, state
+        return state
+
+    def mark_damaged(self, save: Save, why: str) -> None:
+        """Remembers that the file, as it was when it was listed, cannot be loaded."""
+        self._known[save.path] = save.identity, State(damaged=why)
+
+    def at(self, path: str) -> Save | None:
+        """The save at a path, or None."""
+        return next((save for save in self.saves() if save.path == path), None)
+
+    def index_of(self, path: str) -> int | None:
+        """The index of the save at a path; None where the name is none of a save."""
+        return None if _SET_ASIDE.fullmatch(os.path.basename(path)) else self._index_of(path)
+
+    def set_aside(self, save: Save) -> str:
+        """Renames a damaged file to a name that no save has; returns the new path."""
+        taken = set(self.names())
+        name, number = f'{save.name}.damaged', 1
+        while name in taken:
+            number += 1
+            name = f'{save.name}.damaged.{number}'
+        storage.rename(save.path, self.path_of(name))
+        return self.path_of(name)
+
+    def path_of(self, name: str) -> str:
+        """The path of a file of the folder."""
+        return os.path.join(self.path, name)
+
+    def path_for(self, idx: int) -> str:
+        """The path at which a save of this index is written."""
+        return self.path_of(self._name_of(idx))
+
+    def check_name(self, idx: int) -> None:
+        """Checks that a save of this index is found again by its name.
+
+        Raises:
+            ValueError: it is not; the message says what has to fit.
+        """
+        try:
+            name = self._name_of(idx)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'FILE_FORMAT must take one integer, as in %010d.npz: {error}') from None
+        if os.path.basename(name) != name or self.index_of(self.path_of(name)) != idx:
+            raise ValueError(
+                f'the save {idx} would be called {name!r} and not be found again: FILE_FORMAT must give a name without '
+                'folders, FILE_MATCH must match it, and checkpoint_idx must give the index back'
+            )
+
+    def is_there(self, save: Save) -> bool:
+        """Whether the file is still the one that was listed."""
+        try:
+            return storage.identity(save.path) == save.identity
+        except FileNotFoundError:
+            return False
+
+    def _look(self, save: Save) -> State:
+        try:
+            with open_saved(save.path) as saved:
+                return State(metrics=decode(saved.metadata))
+        except FormatError as error:
+            return State(damaged=str(error)) if self._judged else State()
+        except FileNotFoundError:
+            return State(gone=True)
+        except OSError as error:
+            # Neither whole nor damaged: it may be readable again in a moment.
+            return State(unread=str(error))
+
+
+@contextmanager
+def hold(path: str) -> Iterator[None]:
+    """Keeps a save from being pruned by this process."""
+    key = os.path.realpath(path)
+    with _held_lock:
+        _held[key] += 1
+    try:
+        yield
+    finally:
+        with _held_lock:
+            _held[key] -= 1
+            if not _held[key]:
+                del _held[key]
+
+
+def is_held(path: str) -> bool:
+    """Whether a `watch` of this process has yielded the save and not gone on."""
+    return os.path.realpath(path) in _held
+
+
+def remove_unless_held(path: str) -> bool:
+    """Removes a save, and says whether it did; another process may have been faster."""
+    key = os.path.realpath(path)
+    with _held_lock:
+        if key in _held:
+            return False
+        try:
+            storage.remove(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+@functools.lru_cache
+def index_pattern(file_format: str) -> re.Pattern[str]:
+    """A `FILE_FORMAT` read backwards: a pattern for whole names, whose group 1 is the index, of any width.
+
+    Args:
+        file_format: a %-format for one integer, such as '%010d.npz'.
+
+    Raises:
+        ValueError: it has no integer, several, or something else.
+    """
+    pattern, at, integers = '', 0, 0
+    for found in _CONVERSION.finditer(file_format):
+        between = file_format[at : found.start()]
+        at = found.end()
+        pattern += re.escape(between)
+        if found[0] == '%%':
+            pattern += '%'
+        else:
+            integers += 1
+            padded_with_spaces = found[2] and not found[1]
+            pattern += r' *([0-9]+)' if padded_with_spaces else r'([0-9]+)'
+        if '%' in between:
+            integers = -1
+            break
+    if integers != 1 or '%' in file_format[at:]:
+        raise ValueError(
+            f"FILE_FORMAT: expected one %-format for an integer, as in '%010d.npz', got {file_format!r}; "
+            'any other needs a checkpoint_idx of its own'
+        )
+    return re.compile(pattern + re.escape(file_format[at:]), re.DOTALL)

@@ -1,0 +1,57 @@
+"""A collection as it is at one moment, for a thread to write while the training goes on."""
+
+import copy
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from objio.io.entries import Held, check_present, to_host
+from objio.variables import TrainRef, TreeVar, VarCollection, target
+from objio.variables.values import is_key
+from objio.variables.variable import assign_raw, is_holder
+
+
+def snapshot(vc: VarCollection) -> VarCollection:
+    """A collection of the same names, ties and classes, whose values never change.
+
+    Arrays of JAX become read-only NumPy arrays: on the CPU views, which keep the memory from being reused when the
+    array is donated; elsewhere copies, since nothing else outlives a donation. Arrays of NumPy and typed keys are
+    copied.
+
+    Args:
+        vc: the variables.
+
+    Raises:
+        UnsaveableError: an array was deleted, or is not all here; the message names its variable.
+    """
+    frozen: dict[int, tuple[Any, Any]] = {}  # by identity; the value is kept, so that its number is not given again
+    twins: dict[int, Any] = {}
+    for name, _, variable in vc.groups():
+        value = variable.value
+        check_present(value, name)
+        if id(value) not in frozen:
+            frozen[id(value)] = value, _frozen(value)
+        twins[id(variable)] = _twin(variable, frozen[id(value)][1])
+    return VarCollection(
+        (name, twins[id(thing)] if target(thing) is thing else TrainRef(twins[id(target(thing))]))
+        for name, thing in vc.items()
+    )
+
+
+def _frozen(value: Any) -> Any:
+    if is_key(value):
+        return jnp.copy(value)
+    if isinstance(value, jax.Array):
+        return to_host(value).view(Held)
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _twin(variable: Any, value: Any) -> Any:
+    """A variable of the same class, where its value can be exchanged without reaching the variable itself."""
+    if not is_holder(variable):
+        return TreeVar(value)
+    twin = copy.copy(variable)
+    assign_raw(twin, value)
+    return twin
