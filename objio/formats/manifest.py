@@ -16,8 +16,9 @@ _HEAD = b'{"format":"objio-npz","version":1,"arrays":['
 _ALIASES = b'],"aliases":{'
 _METADATA = b'},"metadata":'
 _VERSION = re.compile(rb'\{"format":"objio-npz","version":(\d{1,9}),')
-_STRING = rb'"([^"\\]*(?:\\.[^"\\]*)*)"'
-_ARRAY = re.compile(rb'\[' + _STRING + rb',"([\w<>]{1,64})",\[((?:\d{1,20},)*\d{1,20}|)\]\]', re.DOTALL)
+# Bounded and without steps back, so that no text makes the search slow or its stack deep.
+_STRING = rb'"([^"\\]{0,4096}+(?:\\.[^"\\]{0,4096}+){0,4096}+)"'
+_ARRAY = re.compile(rb'\[' + _STRING + rb',"([\w<>]{1,64}+)",\[((?:\d{1,20}+,){0,63}+\d{1,20}|)\]\]', re.DOTALL)
 _ALIAS = re.compile(_STRING + b':' + _STRING, re.DOTALL)
 
 _DEEPEST = 100
@@ -95,7 +96,7 @@ def check_version(text: bytes) -> None:
 
 
 def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callable[[str, str], None]) -> dict[str, Any]:
-    """Reads a manifest whose version was checked, giving arrays and aliases one by one, so that the first that lies ends the reading.
+    """Reads a manifest whose version was checked; the first array or alias that lies ends the reading.
 
     Returns:
         The metadata.

@@ -1,0 +1,105 @@
+"""Sinks and sources in memory, and arrays on their way into files and back, for the tests of the formats."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from objio.formats import Archive, ArraySpec, Entry, SeekableSink, dtypes, npz
+
+
+class MemorySink:
+    """A sink that cannot go back, as a pipe."""
+
+    def __init__(self) -> None:
+        self.file = io.BytesIO()
+        self.writes = 0
+
+    def write(self, buffer: memoryview | bytes) -> None:
+        self.writes += 1
+        self.file.write(buffer)
+
+    def value(self) -> bytes:
+        return self.file.getvalue()
+
+
+class SeekableMemorySink(MemorySink):
+    """A sink that can go back, as a file."""
+
+    def write_at(self, offset: int, buffer: memoryview | bytes) -> None:
+        end = self.file.seek(0, io.SEEK_END)
+        assert offset + len(buffer) <= end
+        self.file.seek(offset)
+        self.file.write(buffer)
+        self.file.seek(end)
+
+
+class MemorySource:
+    """A file in memory."""
+
+    name = 'net.npz'
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+        self.bytes_read = 0
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        assert 0 <= offset
+        assert offset + buffer.nbytes <= self.size, 'a reader looked behind the end'
+        self.bytes_read += buffer.nbytes
+        buffer[:] = memoryview(self.data)[offset : offset + buffer.nbytes]
+
+    def map(self) -> memoryview | None:
+        return memoryview(self.data)
+
+
+def entry(name: str, array: np.ndarray, label: str | None = None) -> Entry:
+    """An array as a format takes it; of keys, the words with the label of the keys."""
+    label = label or dtypes.label_of(array.dtype)
+    words = dtypes.WRITABLE[label].words
+    shape = array.shape[: array.ndim - len(words)]
+    return Entry(ArraySpec(name, label, shape), lambda: dtypes.blocks(array, label))
+
+
+def written(
+    entries: list[Entry],
+    aliases: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    sink: MemorySink | None = None,
+) -> bytes:
+    """The bytes of an npz file."""
+    encoded = npz.encode(entries, aliases or {}, metadata or {})
+    sink = sink or SeekableMemorySink()
+    assert isinstance(sink, SeekableSink) == hasattr(sink, 'write_at')
+    encoded.write(sink)
+    assert len(sink.value()) == encoded.size
+    return sink.value()
+
+
+def save(arrays: Mapping[str, np.ndarray], **options: Any) -> bytes:
+    """The bytes of an npz file with these arrays."""
+    return written([entry(name, array) for name, array in arrays.items()], **options)
+
+
+def read_bytes(archive: Archive, name: str, *, verify: bool = True) -> bytes:
+    """The stored bytes of one array."""
+    buffer = bytearray(b'\xa5' * archive.nbytes(name))
+    archive.read_into(name, memoryview(buffer), verify=verify)
+    return bytes(buffer)
+
+
+def read_array(archive: Archive, name: str) -> np.ndarray:
+    """One array, read and checked."""
+    spec = archive.specs[name]
+    return dtypes.from_stored(read_bytes(archive, name), spec.dtype, spec.shape)
+
+
+def load(data: bytes) -> dict[str, np.ndarray]:
+    """All arrays of a file, each by both ways, which must agree."""
+    archive = npz.decode(MemorySource(data))
+    for name in archive.specs:
+        mapped = archive.mapped(name)
+        assert mapped is None or bytes(mapped) == read_bytes(archive, name)
+    return {name: read_array(archive, name) for name in archive.specs}
