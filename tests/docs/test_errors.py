@@ -114,8 +114,9 @@ def _(w: Any) -> None:
 
 @case('another dtype')
 def _(w: Any) -> None:
-    w.net.w.assign(w.net.w.value.astype(jnp.bfloat16), check=False)
-    objio.load_var_collection('net.npz', w.vc)
+    other = objio.nn.Linear(3, 2)
+    other.w.assign(other.w.value.astype(jnp.bfloat16), check=False)
+    objio.load_var_collection('net.npz', other.vars())
 
 
 @case('names that a renamer makes equal')
@@ -303,4 +304,4 @@ def test_a_bad_input_gives_the_error_of_the_page(row: str, world: SimpleNamespac
     assert files() == before
     assert row in AFTER_THE_SAVE or Path('net.npz').read_bytes() == old
     for value, weight in zip(world.vc.tensors(), weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(value).astype(weight.dtype), weight)
+        np.testing.assert_array_equal(value, weight, strict=True)

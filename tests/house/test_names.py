@@ -45,7 +45,9 @@ def public_things() -> Iterator[tuple[str, object]]:
         yield room, module
         for name in module.__all__ if hasattr(module, '__all__') else vars(module):
             thing = getattr(module, name)
-            if name.startswith('_') or isinstance(thing, str) or getattr(thing, '__module__', 'objio')[:5] != 'objio':
+            if name.startswith('_') or not (inspect.isroutine(thing) or inspect.isclass(thing)):
+                continue
+            if not thing.__module__.startswith('objio'):
                 continue
             yield f'{room}.{name}', thing
             if inspect.isclass(thing):
