@@ -9,6 +9,10 @@ import numpy as np
 from objio.errors import MismatchError
 from objio.formats import ArraySpec
 from objio.formats.dtypes import stored
+from objio.io.memory import allocate
+
+_NUMBERS = ('bool', 'int64', 'uint64', 'float64', 'complex128')  # what NumPy makes of Python numbers
+_BLOCK = 1 << 16  # elements; with what is computed of them well inside the second-level cache
 
 
 class Exchange(enum.Enum):
@@ -22,13 +26,16 @@ class Exchange(enum.Enum):
     CAST = 'cast'
 
 
-def exchange(spec: ArraySpec, dtype: str, shape: tuple[int, ...], *, cast: bool, keyless: bool) -> Exchange | None:
+def exchange(
+    spec: ArraySpec, dtype: str, shape: tuple[int, ...], *, number: bool = False, cast: bool, keyless: bool
+) -> Exchange | None:
     """How the array `spec` of a file becomes a variable of `dtype` and `shape`; None where it may not.
 
     Args:
         spec: label and logical shape in the file.
         dtype: the label of the variable's dtype.
         shape: the variable's logical shape.
+        number: whether the variable holds a Python number.
         cast: whether the caller allowed a change of dtype.
         keyless: whether the file's format knows no key dtypes.
     """
@@ -44,11 +51,10 @@ def exchange(spec: ArraySpec, dtype: str, shape: tuple[int, ...], *, cast: bool,
         return Exchange.BITS
     if castable(spec.dtype, dtype) and cast:
         return Exchange.CAST
-    # A Python number is stored as a 0-d array, and a step count is a Python int before the first step and an int32
-    # after it: 0-d arrays of one kind stand for each other where the value survives.
-    if shape == () and kind_of(spec.dtype) == kind_of(dtype) is not None:
-        return Exchange.SCALAR
-    return None
+    # A step count is a Python int before the first step and an int32 after it. The file keeps no sign of which 0-d
+    # array was a Python number, only a dtype that NumPy gives to one.
+    is_number = number or (shape == () and spec.dtype in _NUMBERS)
+    return Exchange.SCALAR if is_number and kind_of(spec.dtype) == kind_of(dtype) is not None else None
 
 
 def castable(source: str, target: str) -> bool:
@@ -75,17 +81,36 @@ def convert(array: np.ndarray[Any, Any], how: Exchange, dtype: str) -> np.ndarra
     target = stored(dtype).dtype
     if how is Exchange.BITS:
         return array.view(target)
-    with np.errstate(over='ignore', invalid='ignore'):  # what is lost is looked for below
-        result = array.astype(target)
-    if how is Exchange.SCALAR or kind_of(dtype) == 'i':
-        with np.errstate(over='ignore', invalid='ignore'):
-            back = result.astype(array.dtype)
-        both_nan = np.isnan(back) & np.isnan(array)
-        # Between int64 and uint64 a number comes back the same though its sign was lost on the way.
-        lost = ((back != array) & ~both_nan) | ((result < 0) != (array < 0) if kind_of(dtype) == 'i' else False)
-        if lost.any():
-            raise MismatchError(f'the value {array[lost][0]} does not fit {dtype}')
-    return result
+    values = array.reshape(-1)
+    result = np.frombuffer(allocate(values.size * target.itemsize), np.uint8).view(target)
+    for start in range(0, values.size, _BLOCK):
+        block = values[start : start + _BLOCK]
+        if kind_of(dtype) == 'i':
+            _check_range(block, dtype)
+        with np.errstate(over='ignore', invalid='ignore'):  # a cast may round, and to infinity
+            result[start : start + _BLOCK] = cast = _cast(block, target)
+            if how is Exchange.SCALAR and not np.array_equal(_cast(cast, block.dtype), block, equal_nan=True):
+                raise MismatchError(f'the value {block[0]} does not fit {dtype}; cast=True rounds it')
+    return result.reshape(array.shape)
+
+
+def _cast(block: np.ndarray[Any, Any], target: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    # The small dtypes of ml_dtypes know the way to and from NumPy's own, not to each other.
+    if block.dtype.isbuiltin == target.isbuiltin == 2:
+        block = block.astype(np.int16 if block.dtype.name.startswith(('int', 'uint')) else np.float32)
+    return block.astype(target)
+
+
+def _check_range(block: np.ndarray[Any, Any], dtype: str) -> None:
+    form = stored(dtype)
+    if form.limits is None:
+        low, high = int(np.iinfo(form.dtype).min), int(np.iinfo(form.dtype).max)
+    else:
+        low, high = form.limits
+    numbers = _cast(block, np.dtype(np.int64)) if block.dtype.isbuiltin == 2 else block
+    lost = (numbers < low) | (numbers > high)
+    if lost.any():
+        raise MismatchError(f'the value {block[lost][0]} does not fit {dtype}')
 
 
 def is_key(label: str) -> bool:

@@ -1,12 +1,11 @@
 """Saving a collection of variables to a file and loading it back, all or nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
-from objio.errors import MismatchError
+from objio.errors import MismatchError, UnsaveableError
 from objio.formats import Archive
 from objio.io.conversion import convert
 from objio.io.entries import describe, entries_of
@@ -15,9 +14,9 @@ from objio.io.placement import narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
 from objio.io.selection import Selector, chooser
 from objio.io.subjects import as_collection
-from objio.variables import VarCollection
+from objio.variables import Group, VarCollection
 from objio.variables.renamer import Rules, renamed
-from objio.variables.values import is_key, is_scalar
+from objio.variables.values import is_scalar
 from objio.variables.variable import put
 
 _OWN_KEYS = {'objio.metrics'}  # `Checkpoint` passes them through the public signature, as it does to any SAVE_FN
@@ -94,7 +93,7 @@ def load_var_collection(
         MismatchError: the file does not fit the model; the message is a table of every difference.
         FormatError: the file is damaged, or of another kind.
         TypeError: `vc` holds no variables.
-        ValueError: the renamer gives one name to two arrays.
+        ValueError: the renamer gives one name to two arrays, or `only` chooses none of the variables.
         OSError: the file cannot be opened or read.
 
     Example:
@@ -122,20 +121,41 @@ def load_var_collection(
         )
 
 
-def plan_load(file: File, vc: Any, renamer: Rules | None = None, **options: Any) -> LoadPlan:
+def plan_load(
+    file: File,
+    vc: Any,
+    renamer: Rules | None = None,
+    *,
+    only: Selector | None = None,
+    skip: Selector | None = None,
+    allow_missing: bool = False,
+    allow_unused: bool = True,
+    cast: bool = False,
+    mmap: bool = False,
+    verify: bool = True,
+) -> LoadPlan:
     """Says what `load_var_collection` with the same arguments would do, and changes nothing.
 
     Args:
         file: a path or a binary file object.
         vc: a module, a VarCollection, or a mapping from names to variables.
-        renamer: as in `load_var_collection`.
-        **options: those of `load_var_collection`.
+        renamer: this and the rest: as in `load_var_collection`.
+        only: the names of the model to load.
+        skip: the names to leave out.
+        allow_missing: let variables that the file lacks keep their values.
+        allow_unused: ignore arrays that the model lacks.
+        cast: convert dtypes.
+        mmap: let arrays be the pages of the file where that can be.
+        verify: check the CRC-32 of every array that is read.
 
     Returns:
         a plan: print it for a table of matched, missing, unused and differing names, then `apply` it.
 
     Raises:
         FormatError: the table of contents is damaged, or the file is of another kind.
+        TypeError: `vc` holds no variables.
+        ValueError: the renamer gives one name to two arrays, or `only` chooses none of the variables.
+        OSError: the file cannot be opened or read.
 
     Example:
         >>> import objio
@@ -149,14 +169,21 @@ def plan_load(file: File, vc: Any, renamer: Rules | None = None, **options: Any)
         {'weight': 'w'}
     """
     collection = as_collection(vc)
+    options: dict[str, Any] = {
+        'only': _lasting(only),
+        'skip': _lasting(skip),
+        'allow_missing': allow_missing,
+        'allow_unused': allow_unused,
+        'cast': cast,
+    }
     with opened(file) as (archive, name):
         return _plan(
             archive,
             name,
             collection,
             renamer,
-            lambda: load_var_collection(file, collection, renamer, **options),
-            **{key: options[key] for key in options if key not in ('mmap', 'verify')},
+            lambda: load_var_collection(file, collection, renamer, mmap=mmap, verify=verify, **options),
+            **options,
         )
 
 
@@ -181,21 +208,16 @@ def load_archive(
         verify: as in `load_var_collection`.
         **options: the other options of `load_var_collection`.
     """
-    plan = _plan(archive, name, vc, renamer, lambda: load_archive(archive, name, vc, renamer, **options), **options)
-    plan.check()
-    variables = {canonical: variable for canonical, _, variable in vc.groups()}
-    arrays, problems = [], []
-    for match in plan.matches:
-        try:
-            arrays.append(_read(archive, match, mmap=mmap, verify=verify))
-            _refuse_narrowing(match, variables[match.wanted.name].value)
-        except MismatchError as error:
-            problems.append(value_problem(match, str(error)))
-    if problems:
-        raise value_mismatch(name, problems)
-    targets = [variables[match.wanted.name] for match in plan.matches]
-    put(list(zip(targets, place(arrays, [target.value for target in targets]), strict=True)))
-    return plan.report(verified=verify)
+
+    def execute() -> LoadReport:
+        variables = {canonical: variable for canonical, _, variable in vc.groups()}
+        targets = [variables[match.wanted.name] for match in plan.matches]
+        arrays = _arrays(archive, name, plan.matches, mmap=mmap, verify=verify)
+        put(list(zip(targets, place(arrays, [target.value for target in targets]), strict=True)))
+        return plan.report(verified=verify)
+
+    plan = _plan(archive, name, vc, renamer, execute, **options)
+    return plan.apply()
 
 
 def _plan(
@@ -211,17 +233,20 @@ def _plan(
     allow_unused: bool = True,
     cast: bool = False,
 ) -> LoadPlan:
-    wanted = []
-    for canonical, names, variable in vc.groups():
-        dtype, shape = describe(variable.value)
-        wanted.append(Wanted(canonical, tuple(names), dtype, shape, is_scalar(variable.value)))
+    groups = vc.groups()
+    if groups and only is not None and not any(map(chooser(only, None), vc.keys())):
+        raise ValueError(
+            f'only={only!r} chooses none of the {len(groups)} variables of the model, such as {groups[0].name!r}; '
+            'nothing was loaded'
+        )
+    chosen = chooser(only, skip)
     return compare(
         name,
         archive.specs,
         archive.aliases,
-        wanted,
+        [_wanted(group) for group in groups if any(map(chosen, group.names))],
         renamed=renamed([*archive.specs, *archive.aliases], renamer),
-        chosen=chooser(only, skip),
+        chosen=chosen,
         cast=cast,
         keyless=not archive.kind.startswith('objio'),
         allow_missing=allow_missing,
@@ -230,12 +255,39 @@ def _plan(
     )
 
 
-def _read(archive: Archive, match: Match, *, mmap: bool, verify: bool) -> np.ndarray[Any, Any]:
-    """The array for one variable, of the variable's dtype.
+def _wanted(group: Group) -> Wanted:
+    value = group.var.value
+    try:
+        dtype, shape = describe(value)
+    except UnsaveableError as error:
+        raise UnsaveableError(f'{group.name}: {error}') from None
+    obstacle = ''
+    if narrowed(value):
+        obstacle = f'JAX would narrow {dtype}; enable it with jax.config.update("jax_enable_x64", True)'
+    return Wanted(group.name, group.names, dtype, shape, is_scalar(value), obstacle)
+
+
+def _arrays(
+    archive: Archive, name: str, matches: Iterable[Match], *, mmap: bool, verify: bool
+) -> Iterator[np.ndarray[Any, Any]]:
+    """Yields the array for each variable, of the variable's dtype.
 
     Raises:
-        MismatchError: a value does not fit, or the file has several arrays for the variable, and they differ.
+        MismatchError: at the end: values do not fit, or the file has several arrays for a variable, and they differ.
     """
+    problems = []
+    for match in matches:
+        try:
+            array = _read(archive, match, mmap=mmap, verify=verify)
+        except MismatchError as error:
+            problems.append(value_problem(match, str(error)))
+        if not problems:
+            yield array
+    if problems:
+        raise value_mismatch(name, problems)
+
+
+def _read(archive: Archive, match: Match, *, mmap: bool, verify: bool) -> np.ndarray[Any, Any]:
     first, *others = match.sources
     array = read_array(archive, first.name, mmap=mmap, verify=verify)
     for other in others:
@@ -252,12 +304,9 @@ def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _refuse_narrowing(match: Match, value: Any) -> None:
-    on_device = isinstance(value, jax.Array | jax.ShapeDtypeStruct) and not is_key(value)
-    if on_device and narrowed(np.dtype(value.dtype)):
-        raise MismatchError(
-            f'JAX would narrow {match.wanted.dtype}; enable it with jax.config.update("jax_enable_x64", True)'
-        )
+def _lasting(selector: Selector | None) -> Selector | None:
+    """The selector in a form that can be asked again: an iterator gives its items once."""
+    return list(selector) if isinstance(selector, Iterator) else selector
 
 
 def _checked(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Arrays of a file as the values of variables: of the kind each variable holds, and on the devices it lives on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from objio.variables.values import is_key, is_scalar, key_impl
 
 
-def place(arrays: Sequence[np.ndarray[Any, Any]], values: Sequence[Any]) -> list[Any]:
+def place(arrays: Iterable[np.ndarray[Any, Any]], values: Iterable[Any]) -> list[Any]:
     """Gives each array the form of the value it is to replace; returns when all of them are where they belong.
 
     A NumPy array or scalar and a Python number stay what they are; a `jax.Array` lands on the sharding of the old one
@@ -19,17 +19,29 @@ def place(arrays: Sequence[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
 
     Args:
         arrays: of the dtypes and shapes of the values; keys as their words. Memory at a multiple of 64 bytes is handed
-            to the CPU client without a copy, so nobody may write to it afterwards.
+            to the CPU client without a copy, so nobody may write to it afterwards. Each is asked for when the one
+            before it is on its way, so no more than two wait in the memory of the host.
         values: what the variables hold now; a deleted array will do.
     """
-    placed = [_placed(array, value) for array, value in zip(arrays, values, strict=True)]
-    jax.block_until_ready([value for value in placed if isinstance(value, jax.Array)])  # type: ignore[no-untyped-call]
+    placed: list[Any] = []
+    for array, value in zip(arrays, values, strict=True):
+        placed.append(_placed(array, value))
+        _settle(placed[-2:-1])
+    _settle(placed[-1:])
     return placed
 
 
-def narrowed(dtype: np.dtype[Any]) -> bool:
-    """Whether JAX, as it is configured, would silently make a smaller dtype of this one."""
-    return bool(np.dtype(jax.dtypes.canonicalize_dtype(dtype)) != dtype)
+def narrowed(value: Any) -> bool:
+    """Whether JAX, as it is configured, would silently make a smaller dtype of that of a value on a device."""
+    if not isinstance(value, jax.Array | jax.ShapeDtypeStruct) or is_key(value):
+        return False
+    return bool(np.dtype(jax.dtypes.canonicalize_dtype(value.dtype)) != np.dtype(value.dtype))
+
+
+def _settle(placed: list[Any]) -> None:
+    for value in placed:
+        if isinstance(value, jax.Array):
+            value.block_until_ready()  # type: ignore[no-untyped-call]
 
 
 def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
@@ -40,15 +52,22 @@ def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return array
     sharding = _sharding(value)
+    new: Any = array
+    weak = not is_key(value) and value.weak_type
     if is_key(value):
-        keys = jax.random.wrap_key_data(jnp.asarray(array), impl=key_impl(value))
-        return keys if sharding is None else jax.device_put(keys, sharding)
+        new = jax.random.wrap_key_data(jnp.asarray(array), impl=key_impl(value))
     if sharding is not None and not sharding.is_fully_addressable:
-        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
-    if isinstance(value, jax.Array) and value.weak_type:
-        # Only where a weak dtype stays weak do the types of a compiled step, and so its results, stay the same.
-        array = jnp.full(array.shape, array.dtype.type(0).item()).at[...].set(array)  # type: ignore[assignment]
-    return jax.device_put(array, sharding, may_alias=True)
+        return jax.make_array_from_callback(new.shape, sharding, lambda index: new[index])
+    new = jax.device_put(new, sharding, may_alias=True)
+    # Only where a weak dtype stays weak do the types of a compiled step, and so its results, stay the same.
+    if weak and jnp.asarray(array.dtype.type(0).item()).dtype == array.dtype:
+        new = jax.device_put(_weakly(new), sharding)
+    return new
+
+
+@jax.jit
+def _weakly(array: jax.Array) -> jax.Array:
+    return jnp.full(array.shape, array.dtype.type(0).item()).at[...].set(array)
 
 
 def _sharding(value: Any) -> jax.sharding.Sharding | None:

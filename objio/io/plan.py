@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from objio.errors import MismatchError
 from objio.formats import ArraySpec
-from objio.io.conversion import Exchange, castable, exchange
+from objio.formats.dtypes import stored
+from objio.io.conversion import Exchange, castable, exchange, is_key
 
-_SIMILAR_AT_MOST = 64  # comparing names letter by letter costs the square of their number
+_COMPARED = 10_000  # pairs of names; comparing them letter by letter takes up to 0.1 ms for each
+_SHOWN = 8  # likely renames; a longer dict is no longer read, it is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Wanted:
     dtype: str  # a label
     shape: tuple[int, ...]
     number: bool = False  # a Python number, which takes any 0-d array of its kind
+    obstacle: str = ''  # why no array can be put there
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,9 @@ class LoadPlan:
     def check(self) -> None:
         """Raises MismatchError, with all differences as one table, if the plan cannot be applied."""
         if self.problems:
-            raise MismatchError(_complaint(self.file, self.problems, self.guesses))
+            # A renamer takes the place of the one that was given, so it has to do the work of both.
+            guesses = {**self.renamed, **self.guesses} if self.guesses else {}
+            raise MismatchError(_complaint(self.file, self.problems, guesses))
 
     def report(self, *, verified: bool) -> LoadReport:
         """The report of a load that did what the plan says."""
@@ -177,11 +182,14 @@ def compare(
             continue
         sources = tuple({found[name].name: found[name] for name in names if name in found}.values())
         used.update(source.name for source in sources)
-        hows = [exchange(source, variable.dtype, variable.shape, cast=cast, keyless=keyless) for source in sources]
+        hows = [
+            exchange(source, variable.dtype, variable.shape, number=variable.number, cast=cast, keyless=keyless)
+            for source in sources
+        ]
         if not sources:
             missing.append(variable)
             continue
-        bad = [source for source, how in zip(sources, hows, strict=True) if how is None]
+        bad = [source for source, how in zip(sources, hows, strict=True) if how is None or variable.obstacle]
         for source in bad:
             row = Row(variable.name, _described(source), _described(variable), _difference(source, variable))
             problems.append(row)
@@ -235,11 +243,13 @@ def _guesses(unused: Mapping[str, ArraySpec], missing: Iterable[Wanted]) -> dict
     for variable in missing:
         wanted_by_form[variable.dtype, variable.shape].append(variable.name)
     guesses: dict[str, str] = {}
+    budget = _COMPARED
     for form, wanted in wanted_by_form.items():
         candidates = by_form.get(form, [])
         if len(candidates) == len(wanted) == 1:
             guesses[candidates[0]] = wanted[0]
-        elif max(len(candidates), len(wanted)) <= _SIMILAR_AT_MOST:
+        elif len(candidates) * len(wanted) <= budget:
+            budget -= len(candidates) * len(wanted)
             for name in wanted:
                 free = [candidate for candidate in candidates if candidate not in guesses]
                 for best in difflib.get_close_matches(name, free, n=1, cutoff=0.6):
@@ -248,8 +258,14 @@ def _guesses(unused: Mapping[str, ArraySpec], missing: Iterable[Wanted]) -> dict
 
 
 def _difference(source: ArraySpec, variable: Wanted) -> str:
+    if is_key(variable.dtype) != is_key(source.dtype) and 'uint32' in (source.dtype, variable.dtype):
+        words = stored(variable.dtype if is_key(variable.dtype) else source.dtype).words
+        if source.shape + words == variable.shape or variable.shape + words == source.shape:
+            return 'keys and their data; cast=True converts'
     if source.shape != variable.shape:
         return 'the shapes differ'
+    if variable.obstacle:
+        return variable.obstacle
     if castable(source.dtype, variable.dtype):
         return 'the dtypes differ; cast=True converts'
     return 'the dtypes differ'
@@ -265,7 +281,9 @@ def _complaint(file: str, problems: tuple[Row, ...], guesses: Mapping[str, str])
         remedies.append("allow_missing=True keeps the model's values")
     if any('cast=True' in row.remark for row in problems):
         remedies.append('cast=True converts dtypes')
-    if guesses:
+    if len(guesses) > _SHOWN:
+        remedies.insert(0, 'plan_load, with the same arguments, has the likely renames as .guesses')
+    elif guesses:
         remedies.insert(0, f'renamer=lambda name: {dict(guesses)!r}.get(name, name) would try the likely renames')
     return f'{file} does not fit the model; nothing was assigned.\n{_table(problems)}\nWays out: {"; ".join(remedies)}.'
 

@@ -10,6 +10,7 @@ Selector = str | re.Pattern[str] | Callable[[str], bool] | Iterable['Selector']
 A str is a literal name, or the prefix of one up to `.`, `[`, `(` or `/`; a compiled pattern is searched in the name;
 a callable is asked; an iterable means any of them.
 """
+_ENDS = ('.', '[', '(', '/')
 
 
 def chooser(only: Selector | None, skip: Selector | None) -> Callable[[str], bool]:
@@ -25,11 +26,14 @@ def chooser(only: Selector | None, skip: Selector | None) -> Callable[[str], boo
 
 def _matcher(selector: Any, argument: str) -> Callable[[str], bool]:
     if isinstance(selector, str):
-        ends = ('.', '[', '(', '/')
-        prefixes = tuple(selector + end for end in ends)
+        prefixes = tuple(selector + end for end in _ENDS)
+        if selector.endswith(_ENDS):
+            prefixes = (selector, *prefixes)
         return lambda name: name == selector or name.startswith(prefixes)
     if isinstance(selector, re.Pattern):
         return lambda name: selector.search(name) is not None
+    if isinstance(selector, type):
+        raise TypeError(f'{argument}= goes by names; for the variables of a class pass vc.subset({selector.__name__})')
     if callable(selector):
         return lambda name: bool(selector(name))
     if isinstance(selector, Iterable):

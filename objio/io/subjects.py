@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from objio.variables import VarCollection
+import jax
+
+from objio.variables import VarCollection, is_variable
 
 
 def as_collection(subject: Any, *, allow_tree: bool = False) -> VarCollection:
@@ -23,15 +25,16 @@ def as_collection(subject: Any, *, allow_tree: bool = False) -> VarCollection:
         return subject
     if isinstance(subject, Mapping):
         pairs = list(subject.items())  # by items alone: iterating an Objax collection yields variables, not names
-        if all(isinstance(name, str) and _is_variable(value) for name, value in pairs):
+        if all(isinstance(name, str) and is_variable(value) for name, value in pairs):
             return VarCollection(dict(pairs))
-    if allow_tree:
-        return VarCollection.from_tree(subject)
+    if allow_tree and subject is not None:
+        vc = VarCollection.from_tree(subject)
+        if len(vc) or not jax.tree.leaves(subject):
+            return vc
+        raise TypeError(
+            f'expected a module, a collection of variables or a tree of arrays, got {type(subject).__name__}'
+        )
     raise TypeError(
         f'expected a module, a VarCollection or a mapping from names to variables, got {type(subject).__name__}; '
         'for any other tree of arrays: vc = VarCollection.from_tree(tree), load into vc, then vc.to_tree()'
     )
-
-
-def _is_variable(value: Any) -> bool:
-    return hasattr(value, 'value') and callable(getattr(value, 'assign', None))
