@@ -50,10 +50,13 @@ class Writer:
 
     def settle(self) -> None:
         """Waits until nothing is being written; a failure is kept for the next `wait`."""
-        if self._done is not None and threading.current_thread() is not self._thread:
-            if not self._done.cancelled():
-                self._done.result()
-            self._thread = self._done = None
+        thread, done = self._thread, self._done
+        if thread is None or done is None or thread is threading.current_thread():
+            return
+        if not done.cancelled():
+            done.result()
+            thread.join()  # a moment later it holds nothing of the job any more
+        self._thread = self._done = None
 
     def wait(self) -> None:
         """Waits until nothing is being written.
@@ -75,16 +78,14 @@ class Writer:
         try:
             job()
         except BaseException as error:  # noqa: BLE001  # whatever it was, it is raised in the other thread
-            # Its frames would keep the whole snapshot in memory until somebody asks; this one, which runs, the writer.
+            # Its frames would keep the whole snapshot in memory until somebody asks.
             traceback.clear_frames(error.__traceback__)
-            if error.__traceback__ is not None:
-                error.__traceback__ = error.__traceback__.tb_next
             failure = SaveFailed(f'the save {idx} failed in the background: {error}', idx)
             failure.__cause__ = error
             self._failures.append(failure)
         finally:
-            del job
             done.set_result(None)
+            del self, job  # this frame is one of the traceback's
 
 
 def _log(failures: list[SaveFailed]) -> None:
