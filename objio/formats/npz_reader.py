@@ -149,6 +149,8 @@ def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
         FormatError: the file is not exactly what its manifest makes it.
     """
     text = _read_manifest(source, last)
+    if end.records != end_records(end.count, end.size, end.offset):
+        raise damaged(source, 'the end records', 'those that the values need', end.records.hex(' '))
     member = manifest_member(last.size, last.offset)
     compare_header(source, MANIFEST, member, last.crc)
     if member.end != end.offset:
@@ -186,14 +188,12 @@ def _bad_manifest(source: Source, error: ValueError) -> FormatError:
 
 
 def _read_directory(source: Source, end: End, table: _Table) -> 'array[int]':
-    """Compares the directory and the end of the file with what they must be; returns the arrays' checksums."""
+    """Compares the directory with what it must be; returns the arrays' checksums."""
     count, size = len(table.specs) + 1, len(table.directory)
     if (count, size) != (end.count, end.size):
         raise damaged(
             source, 'the directory', f'{count} entries in {size} bytes', f'{end.count} entries in {end.size} bytes'
         )
-    if end.records != end_records(count, size, end.offset):
-        raise damaged(source, 'the end records', 'no more than the values need', end.records.hex(' '))
     expected = np.frombuffer(table.directory, np.uint8)
     found = np.frombuffer(read(source, 'the directory', end.offset, size), np.uint8)
     starts = np.frombuffer(table.starts, np.uint64).astype(np.intp)
