@@ -27,6 +27,12 @@ def unfinished(source: str) -> list[str]:
     return re.findall(r'\b(?:TODO|FIXME|XXX|HACK)\b', source)
 
 
+def silent_tests(source: str) -> list[str]:
+    """The tests of a source that do not say what they promise."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    return [node.name for node in functions if node.name.startswith('test_') and not ast.get_docstring(node)]
+
+
 @pytest.mark.parametrize('path', sorted((ROOT / 'objio').rglob('*.py')), ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_uses_public_names_and_is_finished(path: Path) -> None:
     """A module takes only public names from other libraries and leaves nothing for later."""
@@ -35,9 +41,18 @@ def test_code_uses_public_names_and_is_finished(path: Path) -> None:
     assert unfinished(source) == []
 
 
+@pytest.mark.parametrize('path', sorted((ROOT / 'tests').rglob('*.py')), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_states_its_promise(path: Path) -> None:
+    """Each test has a docstring, and nothing in the file is left for later."""
+    source = path.read_text(encoding='utf-8')
+    assert silent_tests(source) == []
+    assert path == Path(__file__) or unfinished(source) == []
+
+
 def test_a_private_name_is_seen() -> None:
     """The test above can fail, for an import and for an attribute."""
     assert private_names('from jax._src import core') == ['jax._src.core']
     assert private_names('import jax\njax.Array._value') == ['jax.Array._value']
     assert private_names('import jax\njax.random.key') == []
     assert unfinished('a = 1  # TODO: two') == ['TODO']
+    assert silent_tests('def test_a():\n    pass\ndef test_b():\n    "It holds."\ndef help(): pass') == ['test_a']
