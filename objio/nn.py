@@ -55,7 +55,7 @@ def xavier_normal(shape: tuple[int, ...], gain: float = 1) -> jax.Array:
 
 
 class Linear(Module):
-    """x @ w + b.
+    """The product x @ w, plus b.
 
     Args:
         nin: the length of the input vectors.

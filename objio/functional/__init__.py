@@ -61,17 +61,17 @@ def relu(x: jax.Array) -> jax.Array:
 
 
 def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
-    """X where x >= 0, else negative_slope * x, for each element."""
+    """Gives x where x >= 0, else negative_slope * x, for each element."""
     return jax.nn.leaky_relu(x, negative_slope)
 
 
 def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
-    """X where x > 0, else alpha * (exp(x) - 1), for each element."""
+    """Gives x where x > 0, else alpha * (exp(x) - 1), for each element."""
     return jax.nn.elu(x, alpha)
 
 
 def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
-    """X where x > 0, else alpha * (exp(x / alpha) - 1), for each element."""
+    """Gives x where x > 0, else alpha * (exp(x / alpha) - 1), for each element."""
     return jax.nn.celu(x, alpha)
 
 
@@ -81,7 +81,7 @@ def selu(x: jax.Array) -> jax.Array:
 
 
 def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
-    """X times the normal distribution's share below x, for each element.
+    """Multiplies x by the normal distribution's share below x, for each element.
 
     Args:
         x: any shape.
@@ -94,7 +94,7 @@ def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
 
 
 def swish(x: jax.Array) -> jax.Array:
-    """X * sigmoid(x), for each element; also called silu."""
+    """Multiplies x by sigmoid(x), for each element; also called silu."""
     return jax.nn.swish(x)
 
 
