@@ -1,5 +1,6 @@
 """Binary file objects of the caller: written from position 0 and not synced, read from position 0."""
 
+import codecs
 import contextlib
 import errno
 import io
@@ -181,7 +182,8 @@ def _descriptor(file: Any) -> int | None:
 
 
 def _refuse_unfit(file: Any, verb: str, mode: str) -> None:
-    if isinstance(file, io.TextIOBase) or hasattr(file, 'encoding'):  # wrappers and codecs have one, too
+    # Every file of text has an encoding, wrappers pass it on; only the halves of `codecs` keep it to themselves.
+    if hasattr(file, 'encoding') or isinstance(file, codecs.StreamReader | codecs.StreamWriter):
         raise TypeError(f'{_name(file)} is open in text mode; open it in binary mode, {mode!r}')
     if not callable(getattr(file, verb, None)) or not callable(getattr(file, 'seekable', None)):
         raise TypeError(
