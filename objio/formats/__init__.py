@@ -6,7 +6,7 @@ and come from a `Source`, which `objio.storage` provides. Every buffer is a `mem
 """
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -84,6 +84,13 @@ class Archive(Protocol):
 
     def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
         """Fills `buffer` with the stored bytes (C order, little-endian); FormatError where they are damaged."""
+        ...
+
+    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
+        """Yields the stored bytes `size` at a time, the rest at last; what was yielded is overwritten by the next.
+
+        FormatError where they are damaged: after the last piece at the latest.
+        """
         ...
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:

@@ -3,7 +3,7 @@
 An Objax file holds the names as an array of text, `names`, and the arrays as `0`, `1`, ... in that order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from objio.errors import FormatError
 from objio.formats import ArraySpec, Source, npy
 from objio.formats.dtypes import Stored, stored
 from objio.formats.foreign_members import DEFLATED, STORED, ForeignMember, content, first_bytes, read_members
-from objio.formats.reading import check, damaged, scan
+from objio.formats.reading import check, damaged, scan, scan_pieces
 from objio.formats.zip_directory import End
 
 _RATIO = 100  # inflated bytes for each compressed one
@@ -108,14 +108,29 @@ class ForeignArchive:
             swapped = np.frombuffer(target, dtype).reshape(head.shape[::-1]).T
             np.frombuffer(buffer, dtype).reshape(head.shape)[...] = swapped
 
+    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
+        """Yields the bytes of an array `size` at a time; one that must be inflated or turned is held whole."""
+        member, head = self._arrays[name]
+        form, dtype = self._readable(name, head)
+        nbytes = self.nbytes(name)
+        if member.entry.method == STORED and _is_straight(head, dtype):
+            start = member.start + head.size
+            crc = yield from scan_pieces(self._source, repr(name), form, start, nbytes=nbytes, size=size, verify=verify)
+            if verify:
+                self._compare_stored(name, crc)
+            return
+        whole = memoryview(bytearray(nbytes))
+        self.read_into(name, whole, verify=verify)
+        for at in range(0, nbytes, size):
+            yield whole[at : at + size]
+
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """The bytes of an array as read-only pages of the file, or None where they have to be inflated or turned."""
         member, head = self._arrays[name]
         form, dtype = self._readable(name, head)
         start = member.start + head.size
         pages = self._source.map()
-        straight = not head.fortran_order and dtype.newbyteorder('<') == dtype
-        if pages is None or member.entry.method != STORED or not straight or start % dtype.alignment:
+        if pages is None or member.entry.method != STORED or not _is_straight(head, dtype) or start % dtype.alignment:
             return None
         buffer = pages[start : start + self.nbytes(name)]
         self._scan(name, form, buffer, fill=False, verify=verify)
@@ -130,8 +145,12 @@ class ForeignArchive:
         member, head = self._arrays[name]
         crc = scan(self._source, repr(name), form, member.start + head.size, buffer, fill=fill, verify=verify)
         if verify:
-            start = isal_zlib.crc32(first_bytes(self._source, member, head.size))
-            self._compare(name, isal_zlib.crc32_combine(start, crc, buffer.nbytes))
+            self._compare_stored(name, crc)
+
+    def _compare_stored(self, name: str, crc: int) -> None:
+        member, head = self._arrays[name]
+        start = isal_zlib.crc32(first_bytes(self._source, member, head.size))
+        self._compare(name, isal_zlib.crc32_combine(start, crc, self.nbytes(name)))
 
     def _inflate(self, name: str, form: Stored, buffer: memoryview, *, verify: bool) -> None:
         member, head = self._arrays[name]
@@ -151,6 +170,11 @@ class ForeignArchive:
         expected = self._arrays[name][0].entry.crc
         if crc != expected:
             raise damaged(self._source, repr(name), f'the checksum {expected:08x}', f'{crc:08x}')
+
+
+def _is_straight(head: npy.Header, dtype: np.dtype[Any]) -> bool:
+    """Whether the bytes of an array lie as objio gives them: in C order and little-endian."""
+    return not head.fortran_order and dtype.newbyteorder('<') == dtype
 
 
 def _header(source: Source, member: ForeignMember) -> npy.Header:

@@ -166,6 +166,7 @@ Names with unusual characters are percent-encoded, and dtypes that NumPy lacks a
     >>> import objio
     >>> file = io.BytesIO()
     >>> objio.save_var_collection(file, {'w': jnp.ones(2), '50%': jnp.arange(3, dtype='bfloat16')})
+    >>> _ = file.seek(0)
     >>> arrays = np.load(file)
     >>> arrays['w']
     array([1., 1.], dtype=float32)

@@ -1,7 +1,7 @@
 """Reads objio-npz 1: everything but the arrays and the checksums is rebuilt from the manifest and compared."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from objio.formats import ArraySpec, Source, manifest
 from objio.formats.dtypes import WRITABLE
 from objio.formats.layout import LARGEST_MANIFEST, array_member, manifest_member
 from objio.formats.names import MANIFEST, member_name
-from objio.formats.reading import damaged, read, scan
+from objio.formats.reading import damaged, read, scan, scan_pieces
 from objio.formats.zip_directory import End, Entry
 from objio.formats.zip_records import LOCAL, Member, end_records
 
@@ -67,6 +67,17 @@ class NpzArchive:
             self._compare_header(name, member, crc)
             self._scan(name, member, crc, buffer, fill=True, verify=verify)
 
+    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
+        """Yields the stored bytes of an array `size` at a time, in one buffer; see `read_into`."""
+        member, crc = self._member(name)
+        self._compare_header(name, member, crc)
+        form = WRITABLE[self.specs[name].dtype]
+        found = yield from scan_pieces(
+            self._source, repr(name), form, member.start, nbytes=member.nbytes, size=size, verify=verify
+        )
+        if verify:
+            self._compare_crc(name, member, crc, found)
+
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """The stored bytes as read-only pages of the file, checked as by `read_into`; None where it has no map."""
         pages = self._source.map()
@@ -89,9 +100,12 @@ class NpzArchive:
         form = WRITABLE[self.specs[name].dtype]
         found = scan(self._source, repr(name), form, member.start, buffer, fill=fill, verify=verify)
         if verify:
-            found = isal_zlib.crc32_combine(isal_zlib.crc32(member.head), found, member.nbytes)
-            if found != crc:
-                raise damaged(self._source, repr(name), f'the checksum {crc:08x}', f'{found:08x}')
+            self._compare_crc(name, member, crc, found)
+
+    def _compare_crc(self, name: str, member: Member, crc: int, found: int) -> None:
+        found = isal_zlib.crc32_combine(isal_zlib.crc32(member.head), found, member.nbytes)
+        if found != crc:
+            raise damaged(self._source, repr(name), f'the checksum {crc:08x}', f'{found:08x}')
 
 
 def compare_header(source: Source, part: str, member: Member, crc: int, found: bytes | None = None) -> None:

@@ -1,6 +1,7 @@
 """What every reader of files needs: reads within bounds, checksums in pieces, errors that say which part is wrong."""
 
 import os
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 from isal import isal_zlib
@@ -56,6 +57,38 @@ def looks_like(source: Source) -> str:
     if start[8:9] == b'{':
         return 'it looks like a safetensors file; give it the suffix .safetensors'
     return f'it starts with {start[:8]!r}'
+
+
+def scan_pieces(
+    source: Source, part: str, form: Stored, offset: int, *, nbytes: int, size: int, verify: bool
+) -> Generator[memoryview, None, int]:
+    """Yields stored bytes from `offset`, `size` at a time in one buffer, for a use while they are in the cache.
+
+    Args:
+        source: the file.
+        part: the array's name, for errors.
+        form: the dtype of the array, whose values are checked.
+        offset: where the bytes stand in the file.
+        nbytes: how many there are.
+        size: how many come at a time.
+        verify: whether the checksum is wanted.
+
+    Returns:
+        The CRC-32 of all of them; 0 without `verify`.
+
+    Raises:
+        FormatError: some byte is no value of the dtype.
+    """
+    buffer = memoryview(bytearray(min(size, nbytes)))
+    crc = 0
+    for at in range(0, nbytes, size):
+        piece = buffer[: nbytes - at]
+        source.read_into(offset + at, piece)
+        if verify:
+            crc = isal_zlib.crc32(piece, crc)
+        check(source, part, piece, form)
+        yield piece
+    return crc
 
 
 def check(source: Source, part: str, buffer: memoryview, form: Stored) -> None:

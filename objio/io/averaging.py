@@ -15,7 +15,7 @@ from objio.formats.dtypes import from_stored, stored
 from objio.io.conversion import kind_of
 from objio.io.files import File, opened, read_array
 
-_BLOCK = 1 << 16  # elements: with the accumulator and one block of each file well inside the second-level cache
+_PIECE = 1 << 18  # bytes: the accumulator and a piece of each file stay inside the second-level cache
 
 
 class MeanArchive:
@@ -32,8 +32,7 @@ class MeanArchive:
         self._archives = archives
         self._weights = normalised(weights, len(archives))
         tables = [_names(archive) for archive, _ in archives]
-        for table, (_, file) in zip(tables[:-1], archives, strict=False):
-            _compare(table, file, tables[-1], archives[-1][1])
+        _compare(tables, [file for _, file in archives])
         # An alias only says "equal at that save": two names share a mean where they share an array in every file.
         self._sources = {name: tuple(table[name].name for table in tables) for name in tables[-1]}
         first: dict[tuple[str, ...], str] = {}
@@ -48,24 +47,38 @@ class MeanArchive:
 
     def nbytes(self, name: str) -> int:
         """See `Archive`."""
-        spec = self.specs[name]
-        return stored(spec.dtype).nbytes(spec.shape)
+        return self._archives[-1][0].nbytes(self._sources[name][-1])
 
     def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
         """See `Archive`."""
-        spec, sources = self.specs[name], self._sources[name]
-        if kind_of(spec.dtype) not in ('f', 'c') or len(self._archives) == 1:
-            self._archives[-1][0].read_into(sources[-1], buffer, verify=verify)
+        if not self._is_mean(name):
+            self._archives[-1][0].read_into(self._sources[name][-1], buffer, verify=verify)
             return
-        arrays = (
-            read_array(archive, source, mmap=True, verify=verify).reshape(-1)
-            for (archive, _), source in zip(self._archives, sources, strict=True)
-        )
-        mean_into(from_stored(buffer, spec.dtype, spec.shape).reshape(-1), list(arrays), self._weights)
+        at = 0
+        for piece in self.pieces(name, _PIECE, verify=verify):
+            buffer[at : at + piece.nbytes] = piece
+            at += piece.nbytes
+
+    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
+        """See `Archive`; sizes are a whole number of array elements."""
+        streams = [
+            archive.pieces(source, size, verify=verify)
+            for (archive, _), source in zip(self._archives, self._sources[name], strict=True)
+        ]
+        if not self._is_mean(name):
+            yield from streams[-1]
+            return
+        label = self.specs[name].dtype
+        for pieces in zip(*streams, strict=True):
+            shape = (pieces[0].nbytes // stored(label).itemsize,)
+            yield _mean([from_stored(piece, label, shape) for piece in pieces], self._weights).view(np.uint8).data
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """See `Archive`; a mean lies nowhere until it is computed."""
         return None
+
+    def _is_mean(self, name: str) -> bool:
+        return kind_of(self.specs[name].dtype) in ('f', 'c') and len(self._archives) > 1
 
 
 def average(files: Iterable[File], weights: Sequence[float] | None = None) -> dict[str, np.ndarray[Any, Any]]:
@@ -104,8 +117,8 @@ def average(files: Iterable[File], weights: Sequence[float] | None = None) -> di
 @contextlib.contextmanager
 def mean_of(files: Iterable[File], weights: Sequence[float] | None = None) -> Iterator[MeanArchive]:
     """Opens several files as the archive of their means."""
-    if isinstance(files, str | bytes | os.PathLike):
-        raise TypeError(f'expected a list of files, got the single path {files!r}; write average([{files!r}])')
+    if isinstance(files, str | bytes | os.PathLike) or hasattr(files, 'read'):
+        raise TypeError(f'expected a list of files, got the single file {files!r}; put it into a list')
     with contextlib.ExitStack() as stack:
         archives = [stack.enter_context(opened(file)) for file in files]
         if not archives:
@@ -113,26 +126,35 @@ def mean_of(files: Iterable[File], weights: Sequence[float] | None = None) -> It
         yield MeanArchive(archives, weights)
 
 
-def mean_into(
-    out: np.ndarray[Any, Any], arrays: Sequence[np.ndarray[Any, Any]], weights: Sequence[float] | None
-) -> None:
-    """Writes the mean of flat arrays of one dtype into `out`, of that dtype too, rounding once."""
-    total = np.empty(min(_BLOCK, out.size), accumulator(out.dtype))
-    # A product that is too large for the accumulator is the infinity that the mean is.
+def _mean(pieces: Sequence[np.ndarray[Any, Any]], weights: Sequence[float] | None) -> np.ndarray[Any, Any]:
+    """The mean of flat arrays of one dtype, of that dtype too, rounded once."""
+    dtype = pieces[0].dtype
+    if dtype.kind == 'c':
+        # Part by part, since a complex product makes NaN of an infinite part and a zero.
+        real = pieces[0].real.dtype
+        return _mean([piece.view(real) for piece in pieces], weights).view(dtype)
     with np.errstate(over='ignore', invalid='ignore'):
-        for start in range(0, out.size, _BLOCK):
-            block = total[: min(_BLOCK, out.size - start)]
-            pieces = [array[start : start + _BLOCK] for array in arrays]
-            if weights is None:
-                block[:] = pieces[0]
-                for piece in pieces[1:]:
-                    block += piece.astype(total.dtype, copy=False)
-                block /= len(pieces)
-            else:
-                block[:] = 0
-                for piece, weight in zip(pieces, weights, strict=True):
-                    block += piece.astype(total.dtype, copy=False) * total.dtype.type(weight)
-            out[start : start + _BLOCK] = block.astype(out.dtype, copy=False)
+        if weights is not None:
+            return _weighted(pieces, weights).astype(dtype, copy=False)
+        total = pieces[0].astype(accumulator(dtype))
+        for piece in pieces[1:]:
+            total += piece.astype(total.dtype, copy=False)
+        total /= len(pieces)
+        lost = ~np.isfinite(total)
+        if lost.any():  # a sum may be too large for the accumulator where the mean is not
+            total[lost] = _weighted([piece[lost] for piece in pieces], [1 / len(pieces)] * len(pieces))
+        return total.astype(dtype, copy=False)
+
+
+def _weighted(pieces: Sequence[np.ndarray[Any, Any]], weights: Sequence[float]) -> np.ndarray[Any, Any]:
+    # What has no weight has no say, not even an infinity.
+    heard = [(piece, weight) for piece, weight in zip(pieces, weights, strict=True) if weight]
+    wide = accumulator(pieces[0].dtype)
+    total: np.ndarray[Any, Any]
+    total, *others = (piece.astype(wide) * wide.type(weight) for piece, weight in heard)
+    for product in others:
+        total += product
+    return total
 
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -145,16 +167,22 @@ def _names(archive: Archive) -> dict[str, ArraySpec]:
     return dict(archive.specs) | {alias: archive.specs[name] for alias, name in archive.aliases.items()}
 
 
-def _compare(table: Mapping[str, ArraySpec], file: str, newest: Mapping[str, ArraySpec], newest_file: str) -> None:
+def _compare(tables: Sequence[Mapping[str, ArraySpec]], files: Sequence[str]) -> None:
+    newest = tables[-1]
     differences = [
-        f'  {name}: {_described(table.get(name))} in {file}, {_described(newest.get(name))} in {newest_file}'
+        f'  {name}: {_described(table.get(name))} in {file}, {_described(newest.get(name))} in {files[-1]}'
+        for table, file in zip(tables[:-1], files, strict=False)
         for name in dict.fromkeys([*table, *newest])
-        if _described(table.get(name)) != _described(newest.get(name))
+        if _form(table.get(name)) != _form(newest.get(name))
     ]
     if differences:
         raise MismatchError(
             'only saves of the same names, shapes and dtypes can be averaged; these differ:\n' + '\n'.join(differences)
         )
+
+
+def _form(spec: ArraySpec | None) -> tuple[str, tuple[int, ...]] | None:
+    return None if spec is None else (spec.dtype, spec.shape)
 
 
 def _described(spec: ArraySpec | None) -> str:

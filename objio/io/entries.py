@@ -10,7 +10,7 @@ from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Entry
 from objio.formats.dtypes import WRITABLE, blocks, label_of
 from objio.variables import VarCollection
-from objio.variables.values import is_key, key_impl
+from objio.variables.values import is_key, is_scalar, key_impl
 
 _TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
 
@@ -78,7 +78,7 @@ def describe(value: Any) -> tuple[str, tuple[int, ...]]:
         raise UnsaveableError('a masked array cannot be saved, its mask would be lost; save .filled() and the mask')
     if isinstance(value, np.ndarray | np.generic):
         return label_of(value.dtype), value.shape
-    if isinstance(value, bool | int | float | complex):
+    if is_scalar(value):
         return label_of(_of_number(value).dtype), ()
     raise UnsaveableError(f'a value of type {type(value).__name__} cannot be saved; expected an array or a number')
 
@@ -94,7 +94,7 @@ def to_host(value: Any) -> np.ndarray[Any, Any]:
         host = _one_copy(value)
         # JAX gives int1 to NumPy as bool.
         return host if host.dtype == value.dtype else host.astype(value.dtype)
-    if isinstance(value, bool | int | float | complex):
+    if is_scalar(value):
         return _of_number(value)
     return np.asarray(value)
 
@@ -149,5 +149,5 @@ def _key_label(keys: jax.Array | jax.ShapeDtypeStruct) -> str:
 def _of_number(number: complex) -> np.ndarray[Any, Any]:
     array = np.asarray(number)
     if array.dtype == object:
-        raise UnsaveableError(f'the int {number} does not fit 64 bits')
+        raise UnsaveableError('an int that does not fit 64 bits cannot be saved; keep it in metadata= or as an array')
     return array

@@ -19,6 +19,8 @@ from objio.io.memory import allocate
 
 File = str | os.PathLike[str] | IO[bytes]
 """What every verb takes as a file: a path, or a binary file object."""
+_PIECE = 1 << 20  # bytes that `verify` looks at while they are in the cache
+_COMPARED = 1000  # names; looking for a similar one takes up to 0.1 ms for each
 
 
 class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
@@ -41,6 +43,7 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
         self._mmap = mmap
         self._verify = verify
         self._close = close
+        self._closed = False
         self.aliases: Mapping[str, str] = MappingProxyType(dict(archive.aliases))
         self.metadata: dict[str, Any] = dict(archive.metadata)
         self.kind = archive.kind
@@ -53,10 +56,13 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         if name not in self.dtypes:
-            near = difflib.get_close_matches(str(name), self.dtypes, n=3)
+            # `get` of a name that is not there must stay quick where there are many.
+            near = difflib.get_close_matches(str(name), self.dtypes, n=3) if len(self) <= _COMPARED else []
             raise KeyError(
                 f'{self._file} has no array {name!r}' + (f'; near it are {", ".join(map(repr, near))}' if near else '')
             )
+        if self._closed:
+            raise ValueError(f'{self._file} was closed; read {name!r} before that')
         return read_array(self._archive, self.aliases.get(name, name), mmap=self._mmap, verify=self._verify)
 
     def __iter__(self) -> Iterator[str]:
@@ -75,6 +81,7 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
 
     def close(self) -> None:
         """Closes the file; arrays that were read, and pages that were mapped, stay."""
+        self._closed = True
         self._close()
 
     def __enter__(self) -> Self:
@@ -175,7 +182,8 @@ def verify(file: File) -> VerifyReport:
         for name in archive.specs:
             nbytes += archive.nbytes(name)
             try:
-                read_array(archive, name)
+                for _ in archive.pieces(name, _PIECE):
+                    pass
             except FormatError as error:
                 damaged.append(str(error))
     return VerifyReport(display_name(file), kind, arrays, nbytes, tuple(damaged))
@@ -230,6 +238,7 @@ def path_of(file: File) -> str | None:
 
     Raises:
         TypeError: it is neither.
+        ValueError: the path has NUL in it, which no system can open.
     """
     if isinstance(file, str | bytes | os.PathLike):
         path = os.fsdecode(file)

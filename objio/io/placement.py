@@ -41,7 +41,7 @@ def narrowed(value: Any) -> bool:
 def _settle(placed: list[Any]) -> None:
     for value in placed:
         if isinstance(value, jax.Array):
-            value.block_until_ready()  # type: ignore[no-untyped-call]
+            value.block_until_ready()
 
 
 def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
