@@ -46,7 +46,7 @@ class MemorySource:
         self.bytes_read = 0
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        assert 0 <= offset
+        assert offset >= 0
         assert offset + buffer.nbytes <= self.size, 'a reader looked behind the end'
         self.bytes_read += buffer.nbytes
         buffer[:] = memoryview(self.data)[offset : offset + buffer.nbytes]
