@@ -1,12 +1,18 @@
 """Sinks and sources in memory, and arrays on their way into files and back, for the tests of the formats."""
 
 import io
-from collections.abc import Mapping
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from objio.formats import Archive, ArraySpec, Entry, SeekableSink, dtypes, npz
+from objio.formats.layout import manifest_member
+from objio.formats.zip_records import end_records
 
 
 class MemorySink:
@@ -97,9 +103,49 @@ def read_array(archive: Archive, name: str) -> np.ndarray:
 
 
 def load(data: bytes) -> dict[str, np.ndarray]:
-    """All arrays of a file, each by both ways, which must agree."""
+    """All arrays of a file, each by all three ways, which must agree."""
     archive = npz.decode(MemorySource(data))
     for name in archive.specs:
+        whole = read_bytes(archive, name)
         mapped = archive.mapped(name)
-        assert mapped is None or bytes(mapped) == read_bytes(archive, name)
+        assert mapped is None or bytes(mapped) == whole
+        assert b''.join(map(bytes, archive.pieces(name, 24))) == whole
     return {name: read_array(archive, name) for name in archive.specs}
+
+
+def forged(
+    arrays: list[list[object]] | None = None,
+    change: Callable[[bytes], bytes] = bytes,
+    content: bytes = b'',
+    **fields: object,
+) -> bytes:
+    """A file whose checksums are right and whose manifest says what it likes."""
+    whole = {'format': 'objio-npz', 'version': 1, 'arrays': arrays or [], 'aliases': {}, 'metadata': {}} | fields
+    text = change(json.dumps(whole, ensure_ascii=False, separators=(',', ':')).encode('utf-8', 'surrogatepass'))
+    member = manifest_member(len(text), len(content))
+    crc = zlib.crc32(text)
+    body = content + member.local_header(crc) + text
+    directory = member.entry(crc)
+    return body + directory + end_records(1, len(directory), len(body))
+
+
+def npy(array: np.ndarray) -> bytes:
+    """An array as `np.save` writes it."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def with_header(text: str, data: bytes = b'', version: tuple[int, int] = (1, 0)) -> bytes:
+    """An NPY array whose header says what it likes."""
+    size = struct.pack('<H' if version == (1, 0) else '<I', len(text))
+    return b'\x93NUMPY' + bytes(version) + size + text.encode() + data
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip file as Python writes it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()

@@ -44,7 +44,9 @@ def check_shape(shape: tuple[int, ...], itemsize: int) -> None:
         ValueError: it has too many axes or bytes. An empty array counts without its axes of size 0.
     """
     if len(shape) > MOST_AXES or prod(size or 1 for size in shape) * itemsize >= 1 << 63:
-        raise ValueError(f'NumPy has no array of shape {shape} with {itemsize} bytes an element')
+        raise ValueError(
+            f'expected at most {MOST_AXES} axes and less than 2**63 bytes, found shape {shape} with {itemsize} bytes an element'
+        )
 
 
 def header(descr: str, shape: tuple[int, ...]) -> bytes:

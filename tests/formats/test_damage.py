@@ -6,18 +6,15 @@ import random
 import struct
 import tracemalloc
 import zipfile
-import zlib
-from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
 import pytest
-from support_formats import MemorySource, entry, read_bytes, save, written
+from support_formats import MemorySource, entry, forged, read_bytes, save, written
 
 from objio.errors import FormatError
 from objio.formats import ArraySpec, manifest, npz
-from objio.formats.layout import array_member, manifest_member
-from objio.formats.zip_records import end_records
+from objio.formats.layout import array_member
 
 
 def read_all(data: bytes) -> None:
@@ -135,22 +132,6 @@ def test_headers_and_values_are_checked_without_verify() -> None:
         archive.mapped('flag', verify=False)
 
 
-def forged(
-    arrays: list[list[object]] | None = None,
-    change: Callable[[bytes], bytes] = bytes,
-    content: bytes = b'',
-    **fields: object,
-) -> bytes:
-    """A file whose checksums are right and whose manifest says what it likes."""
-    whole = {'format': 'objio-npz', 'version': 1, 'arrays': arrays or [], 'aliases': {}, 'metadata': {}} | fields
-    text = change(json.dumps(whole, ensure_ascii=False, separators=(',', ':')).encode('utf-8', 'surrogatepass'))
-    member = manifest_member(len(text), len(content))
-    crc = zlib.crc32(text)
-    body = content + member.local_header(crc) + text
-    directory = member.entry(crc)
-    return body + directory + end_records(1, len(directory), len(body))
-
-
 ONE = array_member(ArraySpec('a', 'uint8', (1,)), 0)
 LIES = {
     'a dtype of another kind': forged([['a', '<f4', [1]]]),
@@ -193,7 +174,9 @@ LIES = {
     'something behind': forged(change=lambda text: text + b' '),
     'no JSON': forged(change=lambda _: b'hello'),
     'nothing': forged(change=lambda _: b''),
-    'deep nesting': forged(change=lambda text: text.replace(b'a":{}', b'a":{"a":' + b'[' * 10**5 + b']' * 10**5 + b'}')),
+    'deep nesting': forged(
+        change=lambda text: text.replace(b'a":{}', b'a":{"a":' + b'[' * 10**5 + b']' * 10**5 + b'}')
+    ),
     'an endless integer': forged(change=lambda text: text.replace(b'a":{}', b'a":{"a":' + b'9' * 5000 + b'}')),
     'a long axis': forged(change=lambda text: text.replace(b's":[]', b's":[["a","uint8",[' + b'9' * 5000 + b']]]')),
     'another format': forged(format='other'),
@@ -354,6 +337,7 @@ def test_metadata_that_json_would_change(metadata: dict, message: str) -> None:
 
 def test_metadata_nests_a_hundred_levels() -> None:
     """A hundred levels are kept, one more is refused, and a circle never ends in a crash."""
+
     def nested(levels: int) -> dict:
         value: dict = {}
         for _ in range(levels - 1):

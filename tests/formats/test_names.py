@@ -67,7 +67,8 @@ def test_numpy_finds_each_array_under_its_member_name(names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    'name', ['(Sequential)[0](Linear).w', 'resnet/~/conv.w', 'params.Dense_0.kernel', 'é', 'a b', "['x']", 'ab:c', 'x.np']
+    'name',
+    ['(Sequential)[0](Linear).w', 'resnet/~/conv.w', 'params.Dense_0.kernel', 'é', 'a b', "['x']", 'ab:c', 'x.np'],
 )
 def test_ordinary_names_stand_for_themselves(name: str) -> None:
     """The names of Objax, Haiku, Flax and Equinox are their own member names."""

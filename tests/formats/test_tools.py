@@ -14,7 +14,18 @@ from support_formats import entry, save, written
 from objio.formats import ArraySpec, Entry
 
 Tool = Callable[[str], str]
-NAMES = ['(Sequential)[0](Linear).w', 'é/\U0001f600', '../up', '/abs', 'a//b/', 'C:\\x', 'x.npy', '50%', '\n', 'objio.json']
+NAMES = [
+    '(Sequential)[0](Linear).w',
+    'é/\U0001f600',
+    '../up',
+    '/abs',
+    'a//b/',
+    'C:\\x',
+    'x.npy',
+    '50%',
+    '\n',
+    'objio.json',
+]
 
 
 @pytest.fixture(scope='module')
