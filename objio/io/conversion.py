@@ -45,8 +45,8 @@ def exchange(
         return Exchange.KEYS if cast else None
     if spec.shape != shape:
         return None
-    if spec.dtype == dtype:
-        return Exchange.SAME
+    if spec.dtype == dtype or (number and {spec.dtype, dtype} == {'int64', 'uint64'}):
+        return Exchange.SAME  # a Python int has no size: NumPy's dtype for it goes by its value
     if spec.dtype in ('V1', 'V2') and is_extended(dtype) and stored(dtype).dtype.itemsize == int(spec.dtype[1]):
         return Exchange.BITS
     if castable(spec.dtype, dtype) and cast:

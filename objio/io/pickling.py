@@ -23,6 +23,8 @@ from objio.variables import BaseVar, Module
 _NOTE = b'objio-crc32:'
 _NOTE_SIZE = len(_NOTE) + 8
 _PIECE = 1 << 20
+# What pickle raises over bytes that no pickler wrote.
+_BAD_BYTES = (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, OverflowError, MemoryError)
 
 
 def save_module(file: File, module: Module) -> None:
@@ -85,8 +87,12 @@ def load_module(file: File, *, trusted: bool) -> Module:
                 f'{name}: the pickle names something that is not there: {error}; '
                 'import or restore the class, or load the weights alone from an npz'
             ) from error
-        except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, UnicodeError) as error:
-            raise FormatError(f'{name}: expected the pickle of a module, found bytes that are none: {error}') from error
+        except _BAD_BYTES as error:
+            if checked:
+                raise  # the bytes are those that were written: it comes from the objects' own code
+            raise FormatError(
+                f'{name}: expected the pickle of a module, found bytes that are none: {error or type(error).__name__}'
+            ) from error
         if not checked and reader.read(1):
             raise FormatError(f'{name}: expected the end of the file after the pickle, found more bytes')
     if not isinstance(module, Module):
@@ -149,16 +155,27 @@ def _check_crc(source: storage.LocalSource | storage.FileSource) -> bool:
 
 
 def _check_picklable(module: Module) -> None:
-    """Finds the attribute that pickle would stumble over, before anything is written."""
-    for path, value in _leaves(module, 'module', set()):
-        try:
-            pickle.dumps(value, protocol=5)
-        except Exception as error:
-            raise UnsaveableError(
-                f'{path} cannot be pickled: {value!r} ({error}). Pickle keeps functions and classes by name only: '
-                'use a function defined with def at the top level of a module (objio.functional has the usual '
-                'activations), or build the part anew after loading'
-            ) from error
+    """Pickles to nowhere, so that what cannot be pickled shows before a byte is written, and names it."""
+    try:
+        pickle.Pickler(_Nowhere(), 5).dump(module)
+    except Exception as error:
+        for path, value in _leaves(module, 'module', set()):
+            try:
+                pickle.Pickler(_Nowhere(), 5).dump(value)
+            except Exception as cause:
+                raise UnsaveableError(
+                    f'{path} cannot be pickled: {value!r} ({cause}). Pickle keeps functions and classes by name only: '
+                    'use a function defined with def at the top level of a module (objio.functional has the usual '
+                    'activations), or build the part anew after loading'
+                ) from cause
+        raise UnsaveableError(f'the module {type(module).__name__} cannot be pickled: {error}') from error
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
 
 
 def _leaves(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
