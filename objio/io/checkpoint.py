@@ -89,6 +89,7 @@ class Checkpoint:
             functools.partial(_index_of, self.FILE_MATCH, self.checkpoint_idx),
             self.FILE_FORMAT.__mod__,
             judged=own_save or own_load,
+            measured=best_metric is not None,
         )
         self._recorder = Recorder(self._folder, self.SAVE_FN, self._policy, own=own_save, durable=durable)
         self._restorer = Restorer(self._folder, self.LOAD_FN, own=own_load)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from objio.io.averaging import accumulator, normalised
+from objio.io.averaging import normalised
 from objio.io.conversion import kind_of
 from objio.io.entries import describe, to_host
-from objio.io.placement import place
+from objio.io.placement import place as place_all
 from objio.variables import VarCollection
 from objio.variables.variable import put
 
@@ -62,7 +62,10 @@ def putting_back(vc: VarCollection) -> Iterator[None]:
 
 
 def load_mean(load: Function, files: Sequence[str], vc: VarCollection, weights: Sequence[float] | None) -> None:
-    """Loads the mean of several saves through a loading function; see `objio.average`.
+    """Loads the mean of several saves through a loading function, one after the other; see `objio.average`.
+
+    Sums are kept in double precision, so that beside the model one save and one sum are in memory, however many files
+    there are.
 
     Args:
         load: called with each file and `vc`.
@@ -70,27 +73,30 @@ def load_mean(load: Function, files: Sequence[str], vc: VarCollection, weights: 
         vc: the variables; they have their old values if anything is raised.
         weights: a number for each file, or None.
     """
-    shares = normalised(weights, len(files))
-    totals: dict[int, np.ndarray[Any, Any]] = {}
+    shares = normalised(weights, len(files)) or [1.0] * len(files)
+    variables = [variable for _, _, variable in vc.groups()]
+    sums: dict[int, np.ndarray[Any, Any]] = {}
     with putting_back(vc), np.errstate(over='ignore', invalid='ignore'):
-        variables = [variable for _, _, variable in vc.groups()]
-        for number, file in enumerate(files):
+        for file, share in zip(files, shares, strict=True):
             load(file, vc)
-            for variable in variables:
-                if kind_of(describe(variable.value)[0]) in ('f', 'c'):
-                    value = to_host(variable.value)
-                    value = value.astype(accumulator(value.dtype))
-                    if shares is not None:
-                        value *= value.dtype.type(shares[number])
-                    total = totals.setdefault(id(variable), value)
-                    if total is not value:
-                        total += value
-        averaged = [variable for variable in variables if id(variable) in totals]
-        values = [variable.value for variable in averaged]
+            for place, variable in enumerate(variables):
+                # What has no weight has no say, not even an infinity.
+                if share and kind_of(describe(variable.value)[0]) in ('f', 'c'):
+                    product = _as_reals(to_host(variable.value)) * share
+                    sums[place] = sums[place] + product if place in sums else product
         means = []
-        for variable, value in zip(averaged, values, strict=True):
-            total = totals.pop(id(variable))
-            if shares is None:
-                total /= len(files)
-            means.append(total.astype(to_host(value).dtype))
-        put(list(zip(averaged, place(means, values), strict=True)))
+        for place, total in sums.items():
+            newest = to_host(variables[place].value)
+            mean = (total if weights is not None else total / len(files)).view(_wide(newest.dtype))
+            means.append(mean.astype(newest.dtype).reshape(newest.shape))
+        averaged = [variables[place] for place in sums]
+        put(list(zip(averaged, place_all(means, [variable.value for variable in averaged]), strict=True)))
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.complex128 if dtype.kind == 'c' else np.float64)
+
+
+def _as_reals(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Flat doubles, a complex number as two: a complex product makes NaN of an infinite part and a zero."""
+    return array.astype(_wide(array.dtype)).reshape(-1).view(np.float64)

@@ -83,9 +83,11 @@ class Recorder:
             UnsaveableError: a name or a value cannot be saved.
             TypeError: the metadata does not survive JSON.
         """
+        # Asked for in any case: in a thread that outlives the program's last line it could not be imported any more.
+        file_format = by_suffix(self._folder.path_for(idx))
         if self._own:
             entries, aliases = entries_of(vc)
-            by_suffix(self._folder.path_for(idx)).encode(entries, aliases, options.get('metadata', {}))
+            file_format.encode(entries, aliases, options.get('metadata', {}))
 
     def write(self, vc: VarCollection, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:
         """Writes a save and removes those that no rule keeps.

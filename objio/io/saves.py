@@ -63,16 +63,30 @@ class Folder:
         name_of: the name of the save of an index.
         judged: whether a file that objio cannot read is damaged; it may be whole where only functions of the user's
             write and read it.
+        measured: whether anybody asks for metrics.
     """
 
     def __init__(
-        self, path: str, index_of: Callable[[str], int | None], name_of: Callable[[int], str], *, judged: bool
+        self,
+        path: str,
+        index_of: Callable[[str], int | None],
+        name_of: Callable[[int], str],
+        *,
+        judged: bool,
+        measured: bool,
     ) -> None:
-        self.path = path
+        self._given = path
+        self._absolute = os.path.abspath(path)
         self._index_of = index_of
         self._name_of = name_of
         self._judged = judged
+        self._measured = measured
         self._known: dict[str, tuple[tuple[int, ...], State]] = {}
+
+    @property
+    def path(self) -> str:
+        """The folder's path as it was given; absolute once the working folder is another, as in a thread it may be."""
+        return self._given if os.path.abspath(self._given) == self._absolute else self._absolute
 
     def names(self) -> list[str]:
         """The names of all files, sorted.
@@ -92,43 +106,48 @@ class Folder:
 
         Where several files have one index, the one named as `Checkpoint` names it comes last.
         """
-        found = []
-        for name in self.names():
-            path = self.path_of(name)
-            idx = self.index_of(path)
-            if idx is not None:
-                try:
-                    found.append(Save(idx, name, path, storage.identity(path)))
-                except FileNotFoundError:
-                    continue  # another process removed it since
-        for path in set(self._known).difference(save.path for save in found):
-            self._known.pop(path, None)
+        found = self._listed()
+        while found is None:  # a file went meanwhile; where all of them went, newer ones have come
+            found = self._listed()
+        for name in set(self._known).difference(save.name for save in found):
+            self._known.pop(name, None)
         return sorted(found, key=lambda save: (save.idx, save.name == self._name_of(save.idx), save.name))
 
     def whole(self) -> dict[int, Save]:
         """The saves that are not known to be damaged, by ascending index."""
-        return {save.idx: save for save in self.saves() if self.state(save).counts}
+        while True:
+            states = [(save, self.state(save)) for save in self.saves()]
+            if not any(state.gone for _, state in states):
+                return {save.idx: save for save, state in states if not state.damaged}
 
     def newest(self) -> Save | None:
         """The newest save that is not known to be damaged."""
-        return next((save for save in reversed(self.saves()) if self.state(save).counts), None)
+        pending = self.saves()
+        while pending:
+            save = pending.pop()
+            state = self.state(save)
+            if state.gone:
+                pending = self.saves()
+            elif not state.damaged:
+                return save
+        return None
 
     def state(self, save: Save) -> State:
         """What is known of a save; its table of contents is read, its arrays are not."""
-        identity, state = self._known.get(save.path, (None, State()))
+        identity, state = self._known.get(save.name, (None, State()))
         if identity != save.identity:
             state = self._look(save)
             if not state.unread and not state.gone:
-                self._known[save.path] = save.identity, state
+                self._known[save.name] = save.identity, state
         return state
 
     def mark_damaged(self, save: Save, why: str) -> None:
         """Remembers that the file, as it was when it was listed, cannot be loaded."""
-        self._known[save.path] = save.identity, State(damaged=why)
+        self._known[save.name] = save.identity, State(damaged=why)
 
     def at(self, path: str) -> Save | None:
         """The save at a path, or None."""
-        return next((save for save in self.saves() if save.path == path), None)
+        return next((save for save in self.saves() if save.name == os.path.basename(path)), None)
 
     def index_of(self, path: str) -> int | None:
         """The index of the save at a path; None where the name is none of a save."""
@@ -175,7 +194,22 @@ class Folder:
         except FileNotFoundError:
             return False
 
+    def _listed(self) -> list[Save] | None:
+        """Every save, in the order of their names; None if one of them went before it was looked at."""
+        found = []
+        for name in self.names():
+            path = self.path_of(name)
+            idx = self.index_of(path)
+            if idx is not None:
+                try:
+                    found.append(Save(idx, name, path, storage.identity(path)))
+                except FileNotFoundError:
+                    return None
+        return found
+
     def _look(self, save: Save) -> State:
+        if not self._judged and not self._measured:
+            return State()
         try:
             with open_saved(save.path) as saved:
                 return State(metrics=decode(saved.metadata))

@@ -170,13 +170,13 @@ def test_a_failure_nobody_asks_for_is_logged(caplog: pytest.LogCaptureFixture) -
 def test_a_program_that_ends_finishes_and_tells() -> None:
     """A program that ends waits for its job; a failure it did not ask for is logged as an error."""
     program = """
-import sys, time
+import sys, threading
 sys.path.insert(0, '.')
 from objio.io.background import Writer
 good, bad = Writer(), Writer()
-good.start(lambda: (time.sleep(0.2), print('written')), 1)
+good.start(lambda: (threading.main_thread().join(), print('written')), 1)
 def fail():
-    time.sleep(0.2)
+    threading.main_thread().join()
     raise OSError('the disk is gone')
 bad.start(fail, 2)
 """
