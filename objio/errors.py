@@ -50,5 +50,5 @@ class SaveFailed(ObjioError, RuntimeError):
         super().__init__(message)
         self.idx = idx
 
-    def __reduce__(self) -> tuple[type["SaveFailed"], tuple[str, int]]:
+    def __reduce__(self) -> tuple[type['SaveFailed'], tuple[str, int]]:
         return type(self), (self.args[0], self.idx)
