@@ -1,6 +1,5 @@
 """A folder of saves of one training run: written as it goes on, restored when it starts again, averaged at its end."""
 
-import fnmatch
 import functools
 import logging
 import os
@@ -13,13 +12,14 @@ import jax
 
 from objio import storage
 from objio.io.background import Writer
-from objio.io.custom import check_function, takes
+from objio.io.custom import takes
+from objio.io.naming import index_pattern
 from objio.io.ops import load_var_collection, save_var_collection
 from objio.io.pruning import fates, scores
 from objio.io.recording import Recorder
 from objio.io.restoring import Restorer
 from objio.io.retention import Explanation, Policy, whole_number
-from objio.io.saves import Folder, index_pattern
+from objio.io.saves import Folder
 from objio.io.snapshot import snapshot
 from objio.io.subjects import as_collection
 from objio.io.watching import watch
@@ -86,8 +86,9 @@ class Checkpoint:
         # The folder does not refer to the checkpoint: a circle would live on when the last name for it is gone.
         self._folder = Folder(
             os.path.join(self.logdir, self.DIR_NAME),
-            functools.partial(_index_of, self.FILE_MATCH, self.checkpoint_idx),
-            self.FILE_FORMAT.__mod__,
+            self.FILE_MATCH,
+            self.FILE_FORMAT,
+            self.checkpoint_idx,
             judged=own_save or own_load,
             measured=best_metric is not None,
         )
@@ -96,7 +97,6 @@ class Checkpoint:
         self._durable = durable
         self._writer = Writer()
         self._changed = threading.Condition()
-        self._check_class()
         if makedir:
             storage.make_folder(self._folder.path)
         if os.path.isdir(self._folder.path):
@@ -325,24 +325,3 @@ class Checkpoint:
             _LOG.info('saved %s%s', path, f', removed {", ".join(map(str, removed))}' if removed else '')
         with self._changed:
             self._changed.notify_all()
-
-    def _check_class(self) -> None:
-        """Checks that the constants of a subclass fit each other."""
-        check_function(self.SAVE_FN, 'SAVE_FN')
-        check_function(self.LOAD_FN, 'LOAD_FN')
-        if self._policy.keep_best and not takes(self.SAVE_FN, 'metadata'):
-            raise TypeError('keep_best needs metrics, and they need a SAVE_FN with a parameter metadata=')
-        self._folder.check_name(1)
-
-
-def _index_of(pattern: str, checkpoint_idx: Callable[[str], Any], path: str) -> int | None:
-    if not fnmatch.fnmatchcase(os.path.basename(path), pattern):
-        return None
-    try:
-        idx = checkpoint_idx(path)
-    except ValueError:
-        return None
-    try:
-        return whole_number(idx, 'checkpoint_idx', 0)
-    except (TypeError, ValueError):
-        return None

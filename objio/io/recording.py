@@ -9,7 +9,7 @@ from objio import storage
 from objio.errors import FormatError, SaveNotDurable, SaveOrderError
 from objio.formats import by_suffix
 from objio.io import metrics as metrics_io
-from objio.io.custom import takes
+from objio.io.custom import check_function, takes
 from objio.io.entries import entries_of
 from objio.io.pruning import prune
 from objio.io.retention import Policy
@@ -31,6 +31,9 @@ class Recorder:
     """
 
     def __init__(self, folder: Folder, save: Callable[..., Any], policy: Policy, *, own: bool, durable: bool) -> None:
+        check_function(save, 'SAVE_FN')
+        if policy.keep_best and not takes(save, 'metadata'):
+            raise TypeError('keep_best needs metrics, and they need a SAVE_FN with a parameter metadata=')
         self._folder = folder
         self._save = save
         self._policy = policy

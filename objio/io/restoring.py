@@ -9,7 +9,7 @@ from typing import Any
 
 from objio.errors import FormatError
 from objio.io.averaging import mean_of
-from objio.io.custom import load_mean, putting_back
+from objio.io.custom import check_function, load_mean, putting_back
 from objio.io.ops import load_archive
 from objio.io.retention import whole_number
 from objio.io.saves import Folder, Save
@@ -28,6 +28,7 @@ class Restorer:
     """
 
     def __init__(self, folder: Folder, load: Callable[..., Any], *, own: bool) -> None:
+        check_function(load, 'LOAD_FN')
         self._folder = folder
         self._load = load
         self._own = own

@@ -1,6 +1,6 @@
 """A folder of saves: which of its files are saves, which of these are damaged, and what their metrics are."""
 
-import functools
+import fnmatch
 import os
 import re
 import threading
@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from objio import storage
 from objio.errors import FormatError
 from objio.io.files import open as open_saved
 from objio.io.metrics import decode
+from objio.io.retention import whole_number
 
 _SET_ASIDE = re.compile(r'.*\.damaged(?:\.[0-9]+)?', re.DOTALL)
-_CONVERSION = re.compile(r'%(?:%|(0?)([0-9]*)(?:\.[0-9]+)?[diu])')
 
 # Paths that a `watch` of this process has yielded and not taken back, and how often.
 _held: Counter[str] = Counter()
@@ -59,8 +60,9 @@ class Folder:
 
     Args:
         path: of the folder.
-        index_of: the index of the save at a path, or None where the file there is none.
-        name_of: the name of the save of an index.
+        pattern: what the names of saves match, as in a shell.
+        file_format: a %-format that makes a name of an index.
+        checkpoint_idx: gives the index of the save at a path; None or ValueError where the file there is none.
         judged: whether a file that objio cannot read is damaged; it may be whole where only functions of the user's
             write and read it.
         measured: whether anybody asks for metrics.
@@ -69,19 +71,22 @@ class Folder:
     def __init__(
         self,
         path: str,
-        index_of: Callable[[str], int | None],
-        name_of: Callable[[int], str],
+        pattern: str,
+        file_format: str,
+        checkpoint_idx: Callable[[str], Any],
         *,
         judged: bool,
         measured: bool,
     ) -> None:
         self._given = path
         self._absolute = os.path.abspath(path)
-        self._index_of = index_of
-        self._name_of = name_of
+        self._pattern = pattern
+        self._format = file_format
+        self._checkpoint_idx = checkpoint_idx
         self._judged = judged
         self._measured = measured
         self._known: dict[str, tuple[tuple[int, ...], State]] = {}
+        self.check_name(1)  # before a folder without saves looks like a fresh start
 
     @property
     def path(self) -> str:
@@ -111,7 +116,7 @@ class Folder:
             found = self._listed()
         for name in set(self._known).difference(save.name for save in found):
             self._known.pop(name, None)
-        return sorted(found, key=lambda save: (save.idx, save.name == self._name_of(save.idx), save.name))
+        return sorted(found, key=lambda save: (save.idx, save.name == self._format % save.idx, save.name))
 
     def whole(self) -> dict[int, Save]:
         """The saves that are not known to be damaged, by ascending index."""
@@ -151,7 +156,17 @@ class Folder:
 
     def index_of(self, path: str) -> int | None:
         """The index of the save at a path; None where the name is none of a save."""
-        return None if _SET_ASIDE.fullmatch(os.path.basename(path)) else self._index_of(path)
+        name = os.path.basename(path)
+        if _SET_ASIDE.fullmatch(name) or not fnmatch.fnmatchcase(name, self._pattern):
+            return None
+        try:
+            idx = self._checkpoint_idx(path)
+        except ValueError:
+            return None
+        try:
+            return whole_number(idx, 'checkpoint_idx', 0)
+        except (TypeError, ValueError):
+            return None
 
     def set_aside(self, save: Save) -> str:
         """Renames a damaged file to a name that no save has; returns the new path."""
@@ -169,7 +184,7 @@ class Folder:
 
     def path_for(self, idx: int) -> str:
         """The path at which a save of this index is written."""
-        return self.path_of(self._name_of(idx))
+        return self.path_of(self._format % idx)
 
     def check_name(self, idx: int) -> None:
         """Checks that a save of this index is found again by its name.
@@ -178,7 +193,7 @@ class Folder:
             ValueError: it is not; the message says what has to fit.
         """
         try:
-            name = self._name_of(idx)
+            name = self._format % idx
         except (TypeError, ValueError) as error:
             raise ValueError(f'FILE_FORMAT must take one integer, as in %010d.npz: {error}') from None
         if os.path.basename(name) != name or self.index_of(self.path_of(name)) != idx:
@@ -253,35 +268,3 @@ def remove_unless_held(path: str) -> bool:
         except FileNotFoundError:
             return False
         return True
-
-
-@functools.lru_cache
-def index_pattern(file_format: str) -> re.Pattern[str]:
-    """A `FILE_FORMAT` read backwards: a pattern for whole names, whose group 1 is the index, of any width.
-
-    Args:
-        file_format: a %-format for one integer, such as '%010d.npz'.
-
-    Raises:
-        ValueError: it has no integer, several, or something else.
-    """
-    pattern, at, integers = '', 0, 0
-    for found in _CONVERSION.finditer(file_format):
-        between = file_format[at : found.start()]
-        at = found.end()
-        pattern += re.escape(between)
-        if found[0] == '%%':
-            pattern += '%'
-        else:
-            integers += 1
-            padded_with_spaces = found[2] and not found[1]
-            pattern += r' *([0-9]+)' if padded_with_spaces else r'([0-9]+)'
-        if '%' in between:
-            integers = -1
-            break
-    if integers != 1 or '%' in file_format[at:]:
-        raise ValueError(
-            f"FILE_FORMAT: expected one %-format for an integer, as in '%010d.npz', got {file_format!r}; "
-            'any other needs a checkpoint_idx of its own'
-        )
-    return re.compile(pattern + re.escape(file_format[at:]), re.DOTALL)

@@ -11,7 +11,7 @@ import pytest
 from support_checkpoint import cut, fill, flip, model, names, value_of
 
 import objio
-from objio.io.saves import index_pattern
+from objio.io.naming import index_pattern
 
 
 def test_saves_are_restored_by_index_and_newest_first(tmp_path: Path) -> None:
