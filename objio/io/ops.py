@@ -234,12 +234,16 @@ def _plan(
     cast: bool = False,
 ) -> LoadPlan:
     groups = vc.groups()
-    if groups and only is not None and not any(map(chooser(only, None), vc.keys())):
+    taken, left = chooser(only, None), chooser(None, skip)
+    if groups and only is not None and not any(map(taken, vc.keys())):
         raise ValueError(
             f'only={only!r} chooses none of the {len(groups)} variables of the model, such as {groups[0].name!r}; '
             'nothing was loaded'
         )
-    chosen = chooser(only, skip)
+
+    def chosen(model_name: str) -> bool:
+        return taken(model_name) and left(model_name)
+
     return compare(
         name,
         archive.specs,
