@@ -107,10 +107,11 @@ def _check_range(block: np.ndarray[Any, Any], dtype: str) -> None:
         low, high = int(np.iinfo(form.dtype).min), int(np.iinfo(form.dtype).max)
     else:
         low, high = form.limits
-    numbers = _cast(block, np.dtype(np.int64)) if block.dtype.isbuiltin == 2 else block
+    # Only the integers of NumPy itself are compared with numbers of any size.
+    numbers = block if block.dtype.kind in 'iu' and block.dtype.isbuiltin == 1 else block.astype(np.int64)
     lost = (numbers < low) | (numbers > high)
     if lost.any():
-        raise MismatchError(f'the value {block[lost][0]} does not fit {dtype}')
+        raise MismatchError(f'the value {numbers[lost][0]} does not fit {dtype}')
 
 
 def is_key(label: str) -> bool:
