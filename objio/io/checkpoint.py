@@ -94,7 +94,6 @@ class Checkpoint:
         )
         self._recorder = Recorder(self._folder, self.SAVE_FN, self._policy, own=own_save, durable=durable)
         self._restorer = Restorer(self._folder, self.LOAD_FN, own=own_load)
-        self._durable = durable
         self._writer = Writer()
         self._changed = threading.Condition()
         if makedir:
@@ -273,14 +272,7 @@ class Checkpoint:
         if jax.process_index() != 0:
             return []
         self._writer.settle()
-        removed = set()
-        for save in reversed(self._folder.saves()):
-            if save.idx > after and self._folder.state(save).counts:
-                storage.remove(save.path)
-                removed.add(save.idx)
-        if removed and self._durable:
-            storage.sync_folder(self._folder.path)
-        return sorted(removed)
+        return self._recorder.truncate(after)
 
     def watch(self, timeout: float | None = None) -> Iterator[tuple[int, str]]:
         """Yields the index and the path of each whole save, by ascending index, and waits for new ones.

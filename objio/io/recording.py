@@ -1,5 +1,6 @@
 """Adding a save to a folder: the checks before it, the writing, and the removal of what no rule keeps."""
 
+import contextlib
 import copy
 import logging
 from collections.abc import Callable, Mapping
@@ -128,3 +129,19 @@ class Recorder:
         if damaged:
             raise FormatError(f'the save just written cannot be read back; nothing was removed. {damaged}')
         return path, prune(self._folder, self._policy, made)
+
+    def truncate(self, after: int) -> list[int]:
+        """Removes the saves that come after an index and are not known to be damaged, the newest first.
+
+        Returns:
+            their indices, ascending.
+        """
+        removed = set()
+        for save in reversed(self._folder.saves()):
+            if save.idx > after and self._folder.state(save).counts:
+                with contextlib.suppress(FileNotFoundError):  # another process was faster
+                    storage.remove(save.path)
+                    removed.add(save.idx)
+        if removed and self._durable:
+            storage.sync_folder(self._folder.path)
+        return sorted(removed)

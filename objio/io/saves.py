@@ -151,8 +151,14 @@ class Folder:
         self._known[save.name] = save.identity, State(damaged=why)
 
     def at(self, path: str) -> Save | None:
-        """The save at a path, or None."""
-        return next((save for save in self.saves() if save.name == os.path.basename(path)), None)
+        """The save at a path of this folder, or None."""
+        idx = self.index_of(path)
+        if idx is None or not os.path.isfile(path):
+            return None
+        try:
+            return Save(idx, os.path.basename(path), path, storage.identity(path))
+        except FileNotFoundError:
+            return None
 
     def index_of(self, path: str) -> int | None:
         """The index of the save at a path; None where the name is none of a save."""

@@ -248,6 +248,18 @@ def test_truncate_removes_what_comes_after(tmp_path: Path) -> None:
         ckpt.truncate(after=0.5)
 
 
+def test_truncate_is_durable_and_leaves_a_history_without_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest save goes first, so that a crash leaves no gap; then the folder is synced, once."""
+    ckpt = objio.Checkpoint(tmp_path)
+    fill(ckpt, 1, 2, 3)
+    events: list[str] = []
+    unlink, fsync = os.unlink, os.fsync
+    monkeypatch.setattr(os, 'unlink', lambda path: (events.append(os.path.basename(path)), unlink(path)))
+    monkeypatch.setattr(os, 'fsync', lambda fd: (events.append('sync'), fsync(fd)))
+    assert ckpt.truncate(after=1) == [2, 3]
+    assert events == ['0000000003.npz', '0000000002.npz', 'sync']
+
+
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With several processes the first writes and removes; the others check their arguments, return, and can read."""
     ckpt = objio.Checkpoint(tmp_path, keep_ckpts=1)

@@ -121,6 +121,27 @@ def test_what_a_failed_function_leaves_is_no_save(tmp_path: Path) -> None:
     assert names(tmp_path / 'ckpt') == ['0000000002.npz', '0000000002.npz.damaged']
 
 
+@pytest.mark.parametrize('synced_by', ['the function', 'Checkpoint'])
+def test_a_save_that_is_whole_but_not_durable_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synced_by: str
+) -> None:
+    """Where only the sync of the folder fails, the new save is a save, the error says so, and nothing is removed."""
+
+    def save(file: str, vc: objio.VarCollection) -> None:
+        objio.save_var_collection(file, vc, durable=synced_by == 'the function')
+
+    ckpt = with_functions(save, load_pickle)(tmp_path, keep_ckpts=1)
+    fill(ckpt, 1)
+
+    def failing(folder: str) -> None:
+        raise OSError(5, 'Input/output error', folder)
+
+    monkeypatch.setattr('objio.storage.local.sync_folder', failing)
+    with pytest.raises(objio.SaveNotDurable):
+        fill(ckpt, 2)
+    assert ckpt.idxs() == [1, 2]
+
+
 def test_metadata_needs_a_parameter(tmp_path: Path) -> None:
     """Metrics, metadata and `keep_best` are a TypeError where `SAVE_FN` takes no metadata; nothing is written."""
     ckpt = PickleCheckpoint(tmp_path)

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,37 +118,64 @@ def test_what_cannot_be_read_now_is_not_removed(tmp_path: Path, monkeypatch: pyt
     assert names(tmp_path / 'ckpt') == ['0000000003.npz']
 
 
-@pytest.mark.parametrize('when', ['listed', 'opened'])
-def test_a_save_that_vanishes_is_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    """Another process may remove the newest save under the reader's eyes, and write a newer one: that is taken."""
-    writer = objio.Checkpoint(tmp_path, keep_ckpts=1, verbose=False)
+@pytest.mark.parametrize('when', ['named', 'listed'])
+@pytest.mark.parametrize(
+    'verb',
+    [
+        lambda ckpt: ckpt.restore(model())[0] == 2,
+        lambda ckpt: ckpt.latest() == 2,
+        lambda ckpt: ckpt.idxs() == [2],
+        lambda ckpt: [idx for idx, _ in ckpt.watch(0)] == [2],
+    ],
+)
+def test_a_save_that_vanishes_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, verb: Callable[[objio.Checkpoint], bool]
+) -> None:
+    """Another process may remove the newest save under the reader's eyes, and write a newer one: that is found."""
+    writer, reader = objio.Checkpoint(tmp_path, keep_ckpts=1), objio.Checkpoint(tmp_path)
     fill(writer, 1)
-    saves, load = Folder.saves, objio.load_var_collection
-    calls = []
+    owner, name = (storage, 'file_names') if when == 'named' else (Folder, 'saves')
+    real = getattr(owner, name)
 
-    def step_in() -> None:
-        if len(calls) == 0:
-            calls.append(1)
-            fill(writer, 2)
-
-    def listing(folder: Folder) -> Any:
-        found = saves(folder)
-        if when == 'listed' and folder is not writer._folder:
-            step_in()
+    def late(folder: Any) -> Any:
+        found = real(folder)
+        monkeypatch.setattr(owner, name, real)
+        fill(writer, 2)
         return found
 
-    def loading(file: str, vc: Any) -> None:
-        step_in()
-        load(file, vc)
+    monkeypatch.setattr(owner, name, late)
+    assert verb(reader)
 
-    reader = objio.Checkpoint(tmp_path, verbose=False)
-    if when == 'opened':
-        reader = with_functions(objio.save_var_collection, loading)(tmp_path, verbose=False)
-    monkeypatch.setattr(Folder, 'saves', listing)
+
+def test_a_save_that_vanishes_before_it_is_loaded_is_looked_for_again(tmp_path: Path) -> None:
+    """The loading function may find nothing at the path: then the folder is listed again."""
+    writer = objio.Checkpoint(tmp_path, keep_ckpts=1)
+    fill(writer, 1)
+
+    def load(file: str, vc: Any) -> None:
+        if writer.latest() == 1:
+            fill(writer, 2)
+        objio.load_var_collection(file, vc)
+
     vc = model()
-    assert reader.restore(vc)[0] == 2
+    kind = with_functions(objio.save_var_collection, load)
+    assert kind(tmp_path).restore(vc)[0] == 2
     assert value_of(vc) == 2
-    assert calls
+    with pytest.raises(FileNotFoundError, match='no save 1 in .*; there are 2'):
+        kind(tmp_path).restore(vc, idx=1)
+
+
+def test_a_file_that_a_function_misses_is_not_the_save(tmp_path: Path) -> None:
+    """A FileNotFoundError over another file goes through, with `idx` and without."""
+
+    def load(file: str, vc: Any) -> None:
+        raise FileNotFoundError('vocabulary.txt')
+
+    ckpt = with_functions(objio.save_var_collection, load)(tmp_path)
+    fill(ckpt, 1)
+    for idx in (None, 1):
+        with pytest.raises(FileNotFoundError, match='vocabulary'):
+            ckpt.restore(model(), idx=idx)
 
 
 def test_options_reach_the_loading_function(tmp_path: Path) -> None:

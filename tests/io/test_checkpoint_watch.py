@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_checkpoint import cut, fill, model
+from support_checkpoint import cut, fill, model, names
 
 import objio
-from objio.io import watching
+from objio.io import saves, watching
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +73,17 @@ def test_what_is_being_watched_is_not_removed(tmp_path: Path) -> None:
     watched.close()
     fill(trainer, 5)
     assert trainer.idxs() == [5]
+
+
+def test_a_hold_begins_before_any_removal(tmp_path: Path) -> None:
+    """A save that is held when it is about to be removed stays, whatever was decided before; by any path to it."""
+    path = tmp_path / 'a.npz'
+    path.touch()
+    with saves.hold(str(path)), saves.hold(str(path)):
+        assert not saves.remove_unless_held(str(tmp_path / '.' / 'a.npz'))
+    assert saves.remove_unless_held(str(path))
+    assert not saves.remove_unless_held(str(path))  # somebody was faster
+    assert names(tmp_path) == []
 
 
 def test_a_save_removed_after_the_listing_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
