@@ -13,11 +13,12 @@ stamp := $(VENV)/.installed
 .DEFAULT_GOAL := help
 # Two installations into one environment would trip over each other.
 .NOTPARALLEL:
-.PHONY: help demo test lint format docs serve clean
+.PHONY: help demo test bench bench-quick bench-torch lint format docs serve clean
 
 help:
 	@echo 'make demo     train on real digits, get killed, resume, average the last saves'
 	@echo 'make test     run every test (PYTEST_ARGS="-n 2 tests/io" chooses; ALLOW_SKIP=1 passes over missing system tools)'
+	@echo 'make bench    measure objio beside its peers and the machine, an hour and a half; bench-quick: two minutes; bench-torch'
 	@echo 'make lint     check style and types'
 	@echo 'make format   put the code into shape'
 	@echo 'make docs     build the site into site/, warnings are errors'
@@ -29,6 +30,15 @@ demo: $(stamp)-demo
 
 test: $(stamp)-test
 	$(bin)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(stamp)-bench
+	$(bin)/python -m benchmarks
+
+bench-quick: $(stamp)-bench
+	$(bin)/python -m benchmarks --set quick
+
+bench-torch: $(stamp)-bench-torch
+	$(bin)/python -m benchmarks --set torch
 
 lint: $(stamp)-lint
 	$(bin)/ruff check .
