@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from objio.formats import Archive, ArraySpec, Entry, SeekableSink, dtypes, npz
-from objio.formats.layout import manifest_member
+from objio.formats.layout import array_member, manifest_member
 from objio.formats.zip_records import end_records
 
 
@@ -117,16 +117,31 @@ def forged(
     arrays: list[list[object]] | None = None,
     change: Callable[[bytes], bytes] = bytes,
     content: bytes = b'',
+    stored: tuple[ArraySpec, ...] = (),
     **fields: object,
 ) -> bytes:
-    """A file whose checksums are right and whose manifest says what it likes."""
+    """A file whose checksums are right and whose manifest says what it likes.
+
+    Args:
+        arrays: what the manifest says.
+        change: what is done to its text.
+        content: what stands before it.
+        stored: arrays of zeros that stand there instead, with their entries in the directory.
+        fields: further keys of the manifest.
+    """
+    directory = b''
+    for spec in stored:
+        zeros = array_member(spec, len(content))
+        crc = zlib.crc32(zeros.head + bytes(zeros.nbytes))
+        content += zeros.local_header(crc) + bytes(zeros.nbytes)
+        directory += zeros.entry(crc)
     whole = {'format': 'objio-npz', 'version': 1, 'arrays': arrays or [], 'aliases': {}, 'metadata': {}} | fields
     text = change(json.dumps(whole, ensure_ascii=False, separators=(',', ':')).encode('utf-8', 'surrogatepass'))
     member = manifest_member(len(text), len(content))
     crc = zlib.crc32(text)
     body = content + member.local_header(crc) + text
-    directory = member.entry(crc)
-    return body + directory + end_records(1, len(directory), len(body))
+    directory += member.entry(crc)
+    return body + directory + end_records(len(stored) + 1, len(directory), len(body))
 
 
 def npy(array: np.ndarray) -> bytes:

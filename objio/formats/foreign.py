@@ -47,9 +47,11 @@ class ForeignArchive:
         self.kind = 'numpy npz'
         numbered = [str(index) for index in range(len(self._arrays) - 1)]
         others = self._arrays.keys() - {'names'}
-        if 'names' in self._arrays and others and all(name.isdecimal() for name in others):
+        if 'names' in self._arrays and others and all(name.isascii() and name.isdecimal() for name in others):
             if others != set(numbered):
-                raise damaged(source, 'the members of an Objax file', f'names and 0 to {len(numbered) - 1}', others)
+                raise damaged(
+                    source, 'the members of an Objax file', f'names and 0 to {len(numbered) - 1}', 'other numbers'
+                )
             self.kind = 'Objax npz'
             self._arrays = dict(zip(self._names(len(numbered)), map(self._arrays.__getitem__, numbered), strict=True))
         specs = {name: ArraySpec(name, head.label, head.shape) for name, (_, head) in self._arrays.items()}

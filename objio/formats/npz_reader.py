@@ -146,9 +146,10 @@ class _Table:
         member_name(name)
         if name in self.specs or name in self.aliases:
             raise ValueError(f'two entries are called {name!r}')
-        if target not in self.specs:
+        spec = self.specs.get(target)
+        if spec is None:
             raise ValueError(f'{name!r} is another name of {target!r}, but there is no such array')
-        self.aliases[name] = target
+        self.aliases[name] = spec.name  # the one string that all aliases of the array share
 
 
 def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:

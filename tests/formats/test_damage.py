@@ -14,7 +14,6 @@ from support_formats import MemorySource, entry, forged, read_bytes, save, writt
 
 from objio.errors import FormatError
 from objio.formats import ArraySpec, manifest, npz
-from objio.formats.layout import array_member
 
 
 def read_all(data: bytes) -> None:
@@ -132,7 +131,7 @@ def test_headers_and_values_are_checked_without_verify() -> None:
         archive.mapped('flag', verify=False)
 
 
-ONE = array_member(ArraySpec('a', 'uint8', (1,)), 0)
+ONE = (ArraySpec('a', 'uint8', (1,)),)
 LIES = {
     'a dtype of another kind': forged([['a', '<f4', [1]]]),
     'an unknown dtype': forged([['a', 'float31', [1]]]),
@@ -171,6 +170,13 @@ LIES = {
     'a space': forged(change=lambda text: text.replace(b'"aliases":', b'"aliases": ')),
     'a byte order mark': forged(change=lambda text: b'\xef\xbb\xbf' + text),
     'UTF-16': forged(change=lambda text: text.decode().encode('utf-16')),
+    'another last bracket': forged(change=lambda text: text[:-1] + b']'),
+    'an axis with a leading zero': forged(
+        [['a', 'uint8', [1]]], lambda text: text.replace(b'[1]', b'[01]'), stored=ONE
+    ),
+    'metadata of 150 levels': forged(
+        change=lambda text: text.replace(b'a":{}', b'a":{"a":' + b'[' * 150 + b']' * 150 + b'}')
+    ),
     'something behind': forged(change=lambda text: text + b' '),
     'no JSON': forged(change=lambda _: b'hello'),
     'nothing': forged(change=lambda _: b''),
@@ -182,9 +188,16 @@ LIES = {
     'another format': forged(format='other'),
     'version 0': forged(version=0),
     'version 1.0': forged(version=1.0),
-    'an escaped name': forged(
-        change=lambda text: text.replace(b's":[]', b's":[["\\u0061","uint8",[1]]]'), content=ONE.local_header(0) + b'0'
+    'an escaped name': forged([['a', 'uint8', [1]]], lambda text: text.replace(b'["a"', b'["\\u0061"'), stored=ONE),
+    'an escaped alias': forged(
+        [['a', 'uint8', [1]]], lambda text: text.replace(b'{"b"', b'{"\\u0062"'), stored=ONE, aliases={'b': 'a'}
     ),
+    'an alias twice': forged(
+        [['a', 'uint8', [1]]], lambda text: text.replace(b'"b":"a"', b'"b":"a","b":"a"'), stored=ONE, aliases={'b': 'a'}
+    ),
+    'an alias of the name of an array': forged([['a', 'uint8', [1]]], stored=ONE, aliases={'a': 'a'}),
+    'an alias with NUL': forged([['a', 'uint8', [1]]], stored=ONE, aliases={'\0': 'a'}),
+    'an array left out': forged([], stored=ONE),
 }
 
 
@@ -197,8 +210,17 @@ def test_manifests_that_lie(lie: str) -> None:
 
 def test_forged_files_are_whole_but_for_their_lie() -> None:
     """The test above can fail: a forged file without a lie is read."""
-    archive = npz.decode(MemorySource(forged(metadata={'a': 1.5})))
-    assert archive.metadata == {'a': 1.5}
+    data = forged([['a', 'uint8', [1]]], stored=ONE, aliases={'b': 'a'}, metadata={'a': 1.5})
+    assert not is_refused(data)
+    assert data == save({'a': np.zeros(1, np.uint8)}, aliases={'b': 'a'}, metadata={'a': 1.5})
+
+
+def test_a_manifest_and_a_header_that_disagree() -> None:
+    """Where manifest and NPY header give one array different dtypes of one size, reading it is a FormatError."""
+    archive = npz.decode(MemorySource(forged([['a', 'int8', [1]]], stored=ONE)))
+    for verify in (True, False):
+        with pytest.raises(FormatError, match="'a': byte 86 of its header: expected 0x69, found 0x75"):
+            read_bytes(archive, 'a', verify=verify)
 
 
 def test_a_newer_version_is_named() -> None:
@@ -227,6 +249,18 @@ def test_a_lying_manifest_takes_little_memory(text: bytes) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 * len(text) + 10_000_000
+
+
+def test_lying_aliases_take_little_memory() -> None:
+    """Refusing 100,000 aliases, of which the last is a lie, takes at most 16 times their size and 10 MB."""
+    aliases = {f'{index}': 'a' for index in range(100_000)} | {'last': 'nothing'}
+    data = forged([['a', 'uint8', [1]]], stored=ONE, aliases=aliases)
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="'last' is another name of 'nothing'"):
+        npz.decode(MemorySource(data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * len(data) + 10_000_000
 
 
 def test_sizes_are_believed_only_where_the_file_is_as_large() -> None:
