@@ -187,7 +187,18 @@ def test_threads_read_at_once(path: Path) -> None:
 
 @pytest.mark.parametrize('most', [1, 7])
 def test_more_than_the_system_takes_at_once(path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Beyond what one call may move (2 GiB on macOS) reads and writes go on with the rest."""
+    """macOS refuses to move 2 GiB and more in one call: reads and writes ask for less, and go on with the rest."""
+    preadv, pwrite = os.preadv, os.pwrite
+
+    def strict_preadv(fd: int, buffers: list[memoryview], offset: int) -> int:
+        return preadv(fd, buffers, offset) if len(buffers[0]) <= most else fail(errno.EINVAL)()
+
+    def strict_pwrite(fd: int, buffer: memoryview, offset: int) -> int:
+        return pwrite(fd, buffer, offset) if len(buffer) <= most else fail(errno.EINVAL)()
+
+    monkeypatch.setattr(os, 'preadv', strict_preadv)
+    monkeypatch.setattr(os, 'pwrite', strict_pwrite)
+    assert kernel._MOST_AT_ONCE < 2 << 30
     monkeypatch.setattr(kernel, '_MOST_AT_ONCE', most)
     save(path, OLD[:500])
     with storage.open_file(str(path)) as source:
