@@ -1,9 +1,10 @@
 """The variables: named places for the arrays of a model, which functions read and `assign` changes."""
 
 import abc
+import contextlib
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -285,17 +286,19 @@ def put(values: Sequence[tuple[Any, Any]]) -> None:
         values: pairs of a variable and its new value.
 
     Raises:
-        Exception: whatever an `assign` raised; the variables before it have their old values again.
+        Exception: whatever an `assign` raised; the variables have their old values again.
     """
-    done: list[tuple[Any, Any]] = []
+    begun: list[tuple[Any, Any]] = []
     try:
         for variable, value in values:
-            old = variable.value
+            begun.append((variable, variable.value))
             assign_raw(variable, value)
-            done.append((variable, old))
     except BaseException:
-        for variable, old in reversed(done):
-            assign_raw(variable, old)
+        for variable, old in reversed(begun):
+            # The one that raised may refuse its old value too; the first error is the one to see.
+            with contextlib.suppress(Exception):
+                if variable.value is not old:
+                    assign_raw(variable, old)
         raise
 
 
@@ -304,11 +307,7 @@ def assign_raw(variable: Any, value: Any) -> None:
     if isinstance(variable, BaseVar):
         variable.assign(value, check=False)
         return
-    try:
-        parameters: Mapping[str, Any] = inspect.signature(variable.assign).parameters
-    except ValueError:  # some callables of C have no signature to read
-        parameters = {}
-    if 'check' in parameters:
+    if 'check' in inspect.signature(variable.assign).parameters:
         variable.assign(value, check=False)
     else:
         variable.assign(value)

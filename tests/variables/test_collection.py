@@ -259,17 +259,22 @@ def test_renaming_keeps_variables_and_order() -> None:
 def test_the_table_shows_everything() -> None:
     """Names, shapes, dtypes, sizes in MiB, ties, unsaved leaves and totals, each number once."""
     w = TrainVar(jnp.zeros((512, 1024)))
-    vc = VarCollection({'w': w, 'w.ref': TrainRef(w), 'key': RandomState(0), 'int4': TrainVar(jnp.zeros(3, 'int4'))})
-    vc += VarCollection.from_tree({'count': 3, 'kind': 'adam', 'abstract': jax.ShapeDtypeStruct((2,), 'bfloat16')})
+    vc = VarCollection(
+        {'(Net).first.w': w, 'ref': TrainRef(w), 'key': RandomState(0), 'int4': TrainVar(jnp.zeros(3, 'int4'))}
+    )
+    vc += VarCollection.from_tree({'n': 3, 'kind': 'adam', 'abstract': jax.ShapeDtypeStruct((2,), 'bfloat16')})
+    vc['also'] = vc['a name longer than any shape'] = StateVar(0)
     assert str(vc).splitlines() == [
-        'name      shape        dtype              MiB',
-        'w         (512, 1024)  float32            2.00',
-        'w.ref     = w',
-        'key       ()           key<threefry2x32>  0.00',
-        'int4      (3,)         int4               0.00',
-        'abstract  (2,)         bfloat16           0.00',
-        'count     ()           Python int         0.00',
-        '5 variables under 6 names, 524,295 numbers, 2.00 MiB',
+        'name                          shape        dtype              MiB',
+        '(Net).first.w                 (512, 1024)  float32            2.00',
+        'ref                           = (Net).first.w',
+        'key                           ()           key<threefry2x32>  0.00',
+        'int4                          (3,)         int4               0.00',
+        'abstract                      (2,)         bfloat16           0.00',
+        'n                             ()           Python int         0.00',
+        'also                          ()           int32              0.00',
+        'a name longer than any shape  = also',
+        '6 variables under 8 names, 524,296 numbers, 2.00 MiB',
         "not saved, part of the tree only: 'kind': 'adam'",
     ]
     assert str(VarCollection()) == 'name  shape  dtype  MiB\n0 variables, 0 numbers, 0.00 MiB'

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 import dill
 import jax
+import jax.extend
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import objio.functional
+from objio.errors import UnsaveableError
 from objio.nn import BatchNorm2D, Conv2D, Dropout, Linear, Sequential
 from objio.random import Generator
 from objio.variables import Module, ModuleList, RandomState, StateVar, TrainRef, TreeVar, VarCollection
@@ -141,11 +143,14 @@ def test_two_loads_do_not_share() -> None:
 
 def test_a_loaded_array_does_not_hang_on_the_pickle() -> None:
     """The memory of a JAX array is its own: pickles hand out buffers that others may share."""
-    net = pickle.loads(pickle.dumps(StateVar(jnp.arange(1000.0)), protocol=5))
-    net.value.delete()
-    again = pickle.loads(pickle.dumps(TreeVar(np.arange(1000.0)), protocol=5))
-    again.value[:] = 1
-    assert again.sum() == 1000
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(StateVar(jnp.arange(1000.0)), protocol=5, buffer_callback=buffers.append)
+    memory = np.zeros(4064, np.uint8)
+    start = -memory.ctypes.data % 64  # where JAX would take the memory for its own, if asked to
+    memory[start : start + 4000] = np.frombuffer(buffers[0], np.uint8)
+    var = pickle.loads(pickled, buffers=[memory[start : start + 4000]])
+    memory[:] = 0
+    assert var.sum() == 499500
 
 
 @pytest.mark.parametrize('dtype', DTYPES)
@@ -168,6 +173,28 @@ def test_keys_of_every_implementation_are_kept(impl: str) -> None:
     assert same(pickle.loads(pickle.dumps(StateVar(keys))).value, keys)
     abstract = jax.ShapeDtypeStruct(keys.shape, keys.dtype)
     assert pickle.loads(pickle.dumps(StateVar(abstract))).value == abstract
+
+
+@pytest.mark.parametrize('name', [name for name in ('int1', 'uint1') if hasattr(ml_dtypes, name)])
+def test_a_dtype_that_numpy_takes_for_another_is_kept(name: str) -> None:
+    """To NumPy 'int1' is a bool; a newer ml_dtypes means one bit."""
+    value = np.zeros(3, getattr(ml_dtypes, name))
+    assert same(pickle.loads(pickle.dumps(TreeVar(value))).value, value)
+
+
+def test_keys_of_a_custom_implementation_are_refused() -> None:
+    """They have no name by which another process could make them again; the error says what to pickle."""
+    own = jax.extend.random.define_prng_impl(
+        key_shape=(2,),
+        seed=lambda seed: jnp.zeros(2, 'uint32'),
+        split=lambda key, shape: jnp.zeros((*shape, 2), 'uint32'),
+        random_bits=lambda key, width, shape: jnp.zeros(shape, 'uint32'),
+        fold_in=lambda key, data: key,
+        name='tests_own',
+        tag='own',
+    )
+    with pytest.raises(UnsaveableError, match=r'custom implementation own: .* pickle jax.random.key_data'):
+        pickle.dumps(StateVar(jax.random.key(0, impl=own)))
 
 
 @given(st.integers(0, 2**16 - 1))

@@ -1,8 +1,12 @@
 """Functions with variables as pure functions: under every transformation, in every thread, after every failure."""
 
 import functools
+import os
 import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -151,6 +155,35 @@ def test_vectorized() -> None:
     np.testing.assert_array_equal(result, [6, 24])
     np.testing.assert_array_equal(new['(Counter).last'], [[0, 2, 4], [6, 8, 10]])
     assert net.last.shape == (3,)
+
+
+def test_sharded(tmp_path: Path) -> None:
+    """Under shard_map each device sees its own part of a variable; the variables keep shape and sharding."""
+    code = """
+import jax, jax.numpy as jnp
+jax.config.update('jax_num_cpu_devices', 4)
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from objio.variables import StateVar, VarCollection, pure
+mesh = jax.make_mesh((4,), ('x',), axis_types=(AxisType.Auto,))
+sharding = NamedSharding(mesh, P('x'))
+state = StateVar(jax.device_put(jnp.arange(8.0), sharding))
+vc = VarCollection({'s': state})
+def f():
+    assert state.shape == (2,)
+    state.value = state.value + jax.lax.axis_index('x')
+    return state.value.sum(keepdims=True)
+g = jax.jit(jax.shard_map(pure(f, vc), mesh=mesh, in_specs=({'s': P('x')},), out_specs=(P('x'), {'s': P('x')})))
+sums, new = g(vc.named_tensors())
+assert state.shape == (8,)
+vc.assign(new)
+assert state.value.sharding.is_equivalent_to(sharding, 1)
+print(sums.tolist(), state.value.tolist())
+"""
+    env = {**os.environ, 'JAX_NUMPY_DTYPE_PROMOTION': 'standard'}
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert result.stdout == '[1.0, 7.0, 13.0, 19.0] [0.0, 1.0, 3.0, 4.0, 6.0, 7.0, 9.0, 10.0]\n'
 
 
 def test_scanned() -> None:

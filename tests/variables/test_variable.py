@@ -61,7 +61,9 @@ def test_a_variable_takes_a_jax_array_as_it_is() -> None:
 
 def test_a_variable_does_not_share_the_memory_of_numpy() -> None:
     """What happens later to the caller's NumPy array does not happen to the variable."""
-    array = np.zeros(1000, np.float32)
+    memory = np.zeros(4064, np.uint8)
+    start = -memory.ctypes.data % 64  # where JAX would take the memory for its own, if asked to
+    array = memory[start : start + 4000].view(np.float32)
     var = TrainVar(array)
     array[:] = 1
     assert float(var.sum()) == 0
@@ -273,8 +275,12 @@ def test_only_a_variable_is_followed() -> None:
 
         def assign(self, tensor: object) -> None: ...
 
-    odd = Odd()
+    class WithRef(np.ndarray[Any, Any]):
+        ref = StateVar(0)
+
+    odd, var = Odd(), TreeVar(np.zeros(2).view(WithRef))
     assert target(odd) is odd
+    assert target(var) is var
 
 
 @pytest.mark.parametrize('name', [*BINARY, *COMPARE])
