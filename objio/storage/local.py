@@ -236,7 +236,7 @@ def _replace_open_file(fd: int, temporary: str, target: str) -> None:
     except OSError:
         # Over NFS the reply to a rename that was done can be lost; the file itself tells.
         with contextlib.suppress(OSError):
-            if not os.path.exists(temporary) and os.path.samestat(os.fstat(fd), os.stat(target)):
+            if os.path.samestat(os.fstat(fd), os.stat(target)):
                 return
         raise
 
