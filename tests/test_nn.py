@@ -115,7 +115,7 @@ def test_wrong_channels_are_refused() -> None:
     for nin, nout in [(3, 4), (4, 3)]:
         with pytest.raises(ValueError, match=f'nin={nin} and nout={nout} must be multiples of groups=2'):
             Conv2D(nin, nout, 3, groups=2)
-    for x in [jnp.zeros((1, 3, 8, 8)), jnp.zeros((2, 8, 8))]:
+    for x in [jnp.zeros((1, 3, 8, 8)), jnp.zeros((8, 2, 8))]:
         message = f'expected images of shape (n, 2, height, width), found {x.shape}'
         with pytest.raises(ValueError, match=re.escape(message)):
             Conv2D(2, 4, 3)(x)
@@ -180,6 +180,7 @@ def test_sequential_passes_results_on() -> None:
     assert Sequential([lambda x: x + 1, lambda x: x * 2])(3) == 8
     assert Sequential([lambda x, y: (y, x), lambda a, b: a - b])(3, 5) == 2
     assert Sequential([lambda x: (x,), lambda x: x])(3) == 3
+    assert Sequential([lambda pair: pair])((3, 5)) == (3, 5)
     assert Sequential()(3) == 3
     assert Sequential()(3, 4) == (3, 4)
     assert Sequential([lambda: 7])() == 7

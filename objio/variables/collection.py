@@ -1,6 +1,6 @@
 """A model's variables by name: what is saved, loaded, and handed to compiled functions."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, NamedTuple
 
 from objio.variables.operators import raw
@@ -56,15 +56,15 @@ class VarCollection(Portable):
         self._tree: Tree | None = None
         self.update(variables)
 
-    def keys(self) -> Iterable[str]:
+    def keys(self) -> KeysView[str]:
         """The names, in order."""
         return self._variables.keys()
 
-    def values(self) -> Iterable[Any]:
+    def values(self) -> ValuesView[Any]:
         """What stands at each name, references among them, in order."""
         return self._variables.values()
 
-    def items(self) -> Iterable[tuple[str, Any]]:
+    def items(self) -> ItemsView[str, Any]:
         """Each name with what stands there, in order."""
         return self._variables.items()
 

@@ -16,9 +16,13 @@ Pure = Callable[..., tuple[Result, dict[str, Any]]]
 def pure(f: Callable[..., Result], vc: VarCollection | Mapping[str, Any] | None = None) -> Pure[Result]:
     """Turns a function that reads and assigns variables into one that takes and gives their values.
 
+    Transform what `pure` gives, with `jax.jit`, `jax.grad`, `jax.vmap`, `jax.lax.scan`: a function that reads a
+    variable without it is compiled with the value of that day as a constant.
+
     The variables themselves are not touched, neither while the function runs nor when it raises: to keep what it
     computed, assign it. Inside, `assign` checks against the value that was passed in. Build the pure function once,
-    outside the loop: JAX compiles anew for every new function.
+    outside the loop: JAX compiles anew for every new function. Where a transformation inside the function assigns
+    variables, a loss under `jax.grad` say, let it work on a pure function of its own.
 
     Args:
         f: a function or a module.

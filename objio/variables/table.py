@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from objio.variables.values import dtype_of, label_of, shape_of
+from objio.variables.values import dtype_of, is_value, label_of, shape_of
 
 _MIB = 2**20
 
@@ -29,6 +29,9 @@ def table(groups: Sequence[tuple[str, Sequence[str], Any]], names: Iterable[str]
             rows.append((name, f'= {canonical[name]}', '', ''))
             continue
         value = variables[name].value
+        if not is_value(value):
+            rows.append((name, 'no array', label_of(value), ''))
+            continue
         size = math.prod(shape_of(value))
         nbytes = size * dtype_of(value).itemsize
         numbers, total = numbers + size, total + nbytes

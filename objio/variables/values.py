@@ -74,9 +74,14 @@ def dtype_of(value: Any) -> Any:
 
 
 def label_of(value: Any) -> str:
-    """The name of a value's dtype: 'float32', 'bfloat16', 'key<threefry2x32>'; 'Python int' for a Python number."""
+    """The name of a value's dtype: 'float32', 'bfloat16', 'key<threefry2x32>'; 'Python int' for a Python number.
+
+    For what no variable may hold it is the name of its type.
+    """
     if is_scalar(value):
         return f'Python {type(value).__name__}'
+    if not is_value(value):
+        return type(value).__name__
     return f'key<{key_impl(value)}>' if is_key(value) else str(np.dtype(value.dtype).name)
 
 
@@ -87,7 +92,9 @@ def describe(value: Any) -> str:
         >>> describe(np.zeros((3, 2), 'float32')), describe(7)
         ('float32[3,2]', 'Python int')
     """
-    return label_of(value) if is_scalar(value) else f'{label_of(value)}[{",".join(map(str, shape_of(value)))}]'
+    if is_scalar(value) or not is_value(value):
+        return label_of(value)
+    return f'{label_of(value)}[{",".join(map(str, shape_of(value)))}]'
 
 
 def as_jax(value: Any) -> Any:
@@ -132,6 +139,8 @@ def fitted(current: Any, new: Any, name: str) -> Any:
             f'{name}: cannot assign a {type(new).__name__}: the variable holds {describe(current)}; '
             'assign an array of that shape and dtype'
         )
+    if not is_value(current):
+        raise TypeError(f'{name}: cannot assign {describe(new)}: the variable holds a {describe(current)}, no array')
     if shape_of(new) != shape_of(current):
         cure = '; assign(..., check=False) gives the variable a new shape' if not is_scalar(current) else ''
         raise ValueError(f'{name}: cannot assign {describe(new)}: the variable holds {describe(current)}{cure}')

@@ -241,6 +241,18 @@ def test_a_foreign_check_is_left_out_where_it_can_be() -> None:
     assert float(vc['a'].value.sum()) == 2
 
 
+def test_a_variable_without_an_array_is_shown() -> None:
+    """What another library, or `check=False`, left in a variable is named instead of hidden."""
+    vc = VarCollection({'a': Foreign(None), 'b': Foreign('text')})
+    assert str(vc).splitlines()[1:] == [
+        'a     no array  NoneType',
+        'b     no array  str',
+        '2 variables, 0 numbers, 0.00 MiB',
+    ]
+    with pytest.raises(TypeError, match=r'^a: cannot assign float32\[2\]: the variable holds a NoneType, no array$'):
+        vc.assign([jnp.zeros(2), jnp.zeros(2)])
+
+
 def test_renaming_keeps_variables_and_order() -> None:
     """A new collection with the same variables; two names that become one are refused."""
     a, b = weights(1), weights(2)
