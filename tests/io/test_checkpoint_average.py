@@ -105,6 +105,24 @@ def test_a_mean_through_a_function_is_the_mean_of_the_files(tmp_path: Path) -> N
                 np.testing.assert_array_equal(np.asarray(value), np.asarray(other))
 
 
+@pytest.mark.parametrize('through_a_function', [False, True])
+def test_what_has_no_weight_has_no_say(tmp_path: Path, through_a_function: bool) -> None:
+    """A save of weight 0 adds nothing, not even an infinity; an infinity in one part of a complex number stays there."""
+
+    def load(file: str, vc: objio.VarCollection) -> None:
+        objio.load_var_collection(file, vc)
+
+    kind = with_functions(objio.save_var_collection, load) if through_a_function else objio.Checkpoint
+    ckpt = kind(tmp_path)
+    vc = objio.VarCollection.from_tree({'x': np.float32([np.inf]), 'c': np.complex64([complex(np.inf, 0)])})
+    ckpt.save(vc, idx=1)
+    ckpt.save({'x': np.float32([3]), 'c': np.complex64([complex(np.inf, 2)])}, idx=2)
+    ckpt.average(vc, weights=[0, 1])
+    assert vc['x'].value[0] == 3
+    ckpt.average(vc, weights=[1, 1])
+    assert vc['c'].value[0] == complex(np.inf, 1)
+
+
 def test_a_mean_through_a_function_is_all_or_nothing(tmp_path: Path) -> None:
     """Where the function raises at the last save, all variables have the values of before."""
 
