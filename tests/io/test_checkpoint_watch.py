@@ -31,7 +31,7 @@ def test_saves_that_are_there_come_first_in_order(tmp_path: Path) -> None:
 def test_new_and_replaced_saves_follow(tmp_path: Path) -> None:
     """What another Checkpoint saves, replaces, or saves again after a truncation is yielded, each once."""
     writer = objio.Checkpoint(tmp_path, keep_ckpts=None)
-    watched = objio.Checkpoint(tmp_path, makedir=False).watch()
+    watched = objio.Checkpoint(tmp_path, makedir=False).watch(timeout=30)
     fill(writer, 1, 2)
     assert [next(watched)[0], next(watched)[0]] == [1, 2]
     fill(writer, 2)
