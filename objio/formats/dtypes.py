@@ -87,16 +87,21 @@ class Stored:
         Raises:
             TypeError: the installed `ml_dtypes` is too old to know the dtype.
         """
-        if self.label in _BITS or self.label in _VALUES:
-            scalar: type | None = getattr(ml_dtypes, self.label, None)
-            if scalar is None:
-                raise TypeError(f'ml_dtypes {ml_dtypes.__version__} does not know {self.label!r}; install a newer one')
-            return np.dtype(scalar)
-        return np.dtype(self.descr)
+        return _in_memory(self.label, self.descr)
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
         """How many bytes an array of the logical `shape` takes in a file."""
         return prod(shape) * prod(self.words) * self.itemsize
+
+
+@lru_cache(maxsize=256)
+def _in_memory(label: str, descr: str) -> np.dtype[Any]:
+    if label not in _BITS and label not in _VALUES:
+        return np.dtype(descr)
+    scalar: type | None = getattr(ml_dtypes, label, None)
+    if scalar is None:
+        raise TypeError(f'ml_dtypes {ml_dtypes.__version__} does not know {label!r}; install a newer one')
+    return np.dtype(scalar)
 
 
 def _table() -> dict[str, Stored]:
@@ -199,13 +204,15 @@ def blocks(array: np.ndarray[Any, Any], label: str) -> Iterator[memoryview]:
         TypeError: the array's dtype is not the one that the label stands for.
     """
     form = WRITABLE[label]
-    if array.dtype.newbyteorder('=') != form.dtype:
-        raise TypeError(f'blocks of {label!r} need an array of {form.dtype}, got one of {array.dtype}')
-    if array.dtype != form.dtype and label in _BITS:
-        array = array.view(np.dtype(form.descr).newbyteorder('>'))
+    dtype = form.dtype
+    if array.dtype != dtype:
+        if array.dtype.newbyteorder('=') != dtype:
+            raise TypeError(f'blocks of {label!r} need an array of {dtype}, got one of {array.dtype}')
+        if label in _BITS:
+            array = array.view(np.dtype(form.descr).newbyteorder('>'))
     if array.size == 0:
         return
-    if form.limits is None and array.flags.c_contiguous and array.dtype in (form.dtype, np.dtype(form.descr)):
+    if form.limits is None and array.dtype == dtype and array.flags.c_contiguous:
         yield array.reshape(-1).view(np.uint8).data
         return
     for piece in _pieces(array):

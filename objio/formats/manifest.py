@@ -6,6 +6,7 @@ The spelling is that of `json.dumps(m, ensure_ascii=False, allow_nan=False, sepa
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring as quote
 from math import isfinite
 from typing import Any
@@ -18,7 +19,10 @@ _METADATA = b'},"metadata":'
 _VERSION = re.compile(rb'\{"format":"objio-npz","version":(\d{1,9}),')
 # Bounded and without steps back, so that no text makes the search slow or its stack deep.
 _STRING = rb'"([^"\\]{0,4096}+(?:\\.[^"\\]{0,4096}+){0,4096}+)"'
-_ARRAY = re.compile(rb'\[' + _STRING + rb',"([\w<>]{1,64}+)",\[((?:\d{1,20}+,){0,63}+\d{1,20}|)\]\]', re.DOTALL)
+_SIZE = rb'(?:0|[1-9]\d{0,19}+)'
+_ARRAY = re.compile(
+    rb'\[' + _STRING + rb',"([\w<>]{1,64}+)",\[((?:' + _SIZE + rb',){0,63}+' + _SIZE + rb'|)\]\]', re.DOTALL
+)
 _ALIAS = re.compile(_STRING + b':' + _STRING, re.DOTALL)
 
 _DEEPEST = 100
@@ -110,11 +114,11 @@ def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callab
     try:
         value = json.loads(metadata)
         if type(value) is not dict or text[-1:] != b'}':
-            raise ValueError('expected metadata to be an object and nothing to follow it')
+            raise ValueError('expected an object and one more bracket')
         check_metadata(value)
         if _json(value) != metadata:
-            raise ValueError('metadata is not spelled as objio spells it')
-    except (TypeError, RecursionError) as error:
+            raise ValueError('it is not spelled as objio spells it')
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f'bad metadata: {error}') from error
     return value
 
@@ -135,11 +139,13 @@ def _items(text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Cal
 
 
 def _read_array(found: re.Match[bytes]) -> ArraySpec:
-    raw = found[3]
-    spec = ArraySpec(_text(found[1]), found[2].decode(), tuple(map(int, raw.split(b','))) if raw else ())
-    if _array(spec).encode() != found[0]:
-        raise ValueError(f'{found[0][:80]!r} is not spelled as objio spells it')
-    return spec
+    name, dtype, shape = found.groups()
+    return ArraySpec(_text(name), *_form(dtype, shape))
+
+
+@lru_cache(maxsize=4096)
+def _form(dtype: bytes, shape: bytes) -> tuple[str, tuple[int, ...]]:
+    return dtype.decode(), tuple(map(int, shape.split(b','))) if shape else ()
 
 
 def _text(raw: bytes) -> str:

@@ -12,10 +12,9 @@ from objio.errors import UnsaveableError
 MANIFEST = 'objio.json'
 _LONGEST = 4095  # bytes of a member name: what common tools and file systems take for a path
 
-# Finds the few names that need any of the steps below.
-_SPECIAL = re.compile(
-    r'[%\\\x00-\x1f\x7f]|^/|//|/\Z|(?<![^/])\.\.?(?![^/])|\.npy(?![^/])|^[a-z]:|^objio\.json\Z',
-    re.IGNORECASE | re.ASCII,
+# Words with single dots or slashes between them, none of which looks like a suffix that matters: nearly every name.
+_ORDINARY = re.compile(
+    r'[^%\\\x00-\x1f\x7f/.:]++(?:[./](?!npy|json)[^%\\\x00-\x1f\x7f/.:]++)*+', re.IGNORECASE | re.ASCII
 )
 _CONTROL = re.compile(r'[%\\\x01-\x1f\x7f]')
 _EMPTY_SEGMENT = re.compile(r'^/|(?<=/)/|/\Z')
@@ -42,7 +41,7 @@ def member_name(name: str) -> bytes:
         raise UnsaveableError("a variable's name is empty; give it a name, or save under a scope")
     if '\0' in name:
         raise UnsaveableError(f'{name!r}: a name cannot hold a NUL character; rename the variable')
-    text = _escape(name) if _SPECIAL.search(name) else name
+    text = name if _ORDINARY.fullmatch(name) else _escape(name)
     try:
         member = text.encode() + b'.npy'
     except UnicodeEncodeError as error:

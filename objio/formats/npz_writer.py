@@ -117,7 +117,9 @@ class _Gathered:
 
 def _write_small(entry: Entry, member: Member, gathered: _Gathered) -> int:
     # Copied at once: what a caller changes before the next flush must not part the bytes from their checksum.
-    content = b''.join(_pieces(entry, member))
+    content = b''.join(entry.blocks())
+    if len(content) != member.nbytes:
+        raise _wrong_size(entry, member, len(content))
     crc = isal_zlib.crc32(content, isal_zlib.crc32(member.head))
     gathered.add(member.local_header(crc))
     gathered.add(content)
@@ -160,7 +162,12 @@ def _pieces(entry: Entry, member: Member) -> Iterator[memoryview]:
         for start in range(0, block.nbytes, _PIECE):
             yield block[start : start + _PIECE]
     if size != member.nbytes:
-        raise UnsaveableError(
-            f'{entry.spec.name!r}: its shape {entry.spec.shape} and dtype {entry.spec.dtype} take {member.nbytes} '
-            f'bytes, its blocks gave {size}{" or more" if size > member.nbytes else ""}'
-        )
+        raise _wrong_size(entry, member, size)
+
+
+def _wrong_size(entry: Entry, member: Member, size: int) -> UnsaveableError:
+    spec = entry.spec
+    return UnsaveableError(
+        f'{spec.name!r}: its shape {spec.shape} and dtype {spec.dtype} take {member.nbytes} bytes, its blocks gave '
+        f'{size}{" or more" if size > member.nbytes else ""}'
+    )

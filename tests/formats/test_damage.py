@@ -208,6 +208,31 @@ def test_manifests_that_lie(lie: str) -> None:
         npz.decode(MemorySource(LIES[lie]))
 
 
+@pytest.mark.parametrize(
+    ('lie', 'message'),
+    [
+        ('an unknown dtype', "'a': objio-npz 1 has no dtype 'float31'"),
+        ('an array beyond the file', "'a': uint8 of shape .* takes more bytes than the file has"),
+        ('two arrays of one name', "two arrays are called 'a'"),
+        ('an alias to nothing', "'b' is another name of 'c', but there is no such array"),
+        ('an alias with NUL', 'a name cannot hold a NUL character'),
+        ('an array left out', 'expected arrays up to byte 193, found arrays up to byte 0'),
+        ('NaN', r"bad metadata: metadata\['a'\] is nan"),
+        ('deep nesting', 'bad metadata: maximum recursion depth'),
+        ('metadata of 150 levels', 'nested more than 100 levels deep'),
+        ('something behind', 'bad metadata: Extra data'),
+        ('metadata as a list', 'bad metadata: expected an object'),
+        ('a key twice', 'bad metadata: it is not spelled as objio spells it'),
+        ('no JSON', 'expected it to start with .*"format":"objio-npz"'),
+        ('a space', 'expected an item or'),
+    ],
+)
+def test_lies_are_named(lie: str, message: str) -> None:
+    """The error says which part of the manifest is wrong."""
+    with pytest.raises(FormatError, match=rf'net\.npz: objio\.json: .*({message})'):
+        npz.decode(MemorySource(LIES[lie]))
+
+
 def test_forged_files_are_whole_but_for_their_lie() -> None:
     """The test above can fail: a forged file without a lie is read."""
     data = forged([['a', 'uint8', [1]]], stored=ONE, aliases={'b': 'a'}, metadata={'a': 1.5})
