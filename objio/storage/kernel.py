@@ -1,6 +1,6 @@
 """Calls of the system that Python does not offer everywhere, or that are not the same everywhere.
 
-`preallocate` and `start_writeback` are Linux's; elsewhere, and on file systems without them, they do nothing.
+`preallocate`, `start_writeback` and `on_local_disk` are Linux's; elsewhere they do nothing, or say no.
 """
 
 import ctypes
@@ -20,6 +20,8 @@ NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 _NO_PREALLOCATION = NOT_OFFERED | {errno.ESPIPE, errno.ENODEV, errno.EPERM, errno.EINTR}
 _SYNC_FILE_RANGE_WRITE = 2
+# The magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, tmpfs, overlayfs.
+_LOCAL_DISKS = {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0x01021994, 0x794C7630}
 _FULL_SYNC: int | None = getattr(fcntl, 'F_FULLFSYNC', None)
 _MOST_AT_ONCE = 1 << 30  # macOS refuses 2 GiB and more; and between two pieces Ctrl-C is heard
 
@@ -28,7 +30,7 @@ def _libc() -> ctypes.CDLL | None:
     if not sys.platform.startswith('linux'):
         return None
     libc = ctypes.CDLL(None, use_errno=True)
-    return libc if hasattr(libc, 'fallocate') and hasattr(libc, 'sync_file_range') else None
+    return libc if all(hasattr(libc, call) for call in ('fallocate', 'sync_file_range', 'fstatfs64')) else None
 
 
 _LIBC = _libc()
@@ -54,6 +56,14 @@ def start_writeback(fd: int, offset: int, size: int) -> None:
     """Asks the kernel to begin writing these bytes to the disk. A hint: `sync_file` alone reports what went wrong."""
     if _LIBC is not None:
         _LIBC.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE)
+
+
+def on_local_disk(fd: int) -> bool:
+    """Whether a file lies on a file system that one kernel alone has mounted, so that all its locks are seen here."""
+    if _LIBC is None:
+        return False
+    facts = (ctypes.c_long * 32)()  # struct statfs64, whose first field is the kind
+    return not _LIBC.fstatfs64(fd, facts) and facts[0] & 0xFFFFFFFF in _LOCAL_DISKS
 
 
 def sync_file(fd: int) -> None:

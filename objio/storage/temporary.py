@@ -2,7 +2,8 @@
 
 A name reads `.objio-<kernel>-<space>.<pid>-<random>.tmp`. A writer holds an exclusive `flock` on its file from
 creation to the rename, and the kernel drops it when the process ends however it ends; so a file whose lock is free has
-no writer. That holds within one running kernel; on a network file system the locks of other machines may not be seen.
+no writer. That holds on a local disk and within one running kernel; on a network file system the locks of other
+machines may not be seen.
 `space` tells the process numbers of one container from those of another.
 """
 
@@ -17,7 +18,7 @@ import zlib
 from functools import cache
 from pathlib import Path
 
-from objio.storage.kernel import WINDOWS
+from objio.storage.kernel import WINDOWS, on_local_disk
 
 try:
     import fcntl
@@ -57,9 +58,9 @@ def create_temporary(folder: str, mode: int = 0o666) -> tuple[int, str]:
 def sweep(folder: str) -> list[str]:
     """Removes the temporary files of dead writers from `folder`.
 
-    A file goes at once where a free lock, or a dead process, of this running kernel proves that nobody writes it;
-    after an hour where neither can be known (no locks on this file system, or a writer on another machine, whose lock
-    may not reach here). A file whose lock is held stays.
+    A file goes at once where its lock is free on a local disk, or where a free lock or a dead process of this running
+    kernel proves that nobody writes it; after an hour where neither can be known (no locks on this file system, or a
+    writer on another machine, whose lock may not reach here). A file whose lock is held stays.
 
     Returns:
         the names of the files that were removed.
@@ -79,7 +80,9 @@ def _remove_if_dead(path: str, match: re.Match[str]) -> bool:
             locked = _lock(file.fileno(), wait=False)
             if not stat.S_ISREG(info.st_mode) or locked is False:
                 return False
-            dead = match['kernel'] == _kernel() and (locked or _is_dead(match['space'], match['pid']))
+            here = match['kernel'] == _kernel()
+            proven = locked and (here or on_local_disk(file.fileno()))
+            dead = proven or (here and _is_dead(match['space'], match['pid']))
             if not dead and time.time() - info.st_mtime < _FORGOTTEN_AFTER_S:
                 return False
             if WINDOWS:

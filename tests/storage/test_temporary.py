@@ -91,12 +91,26 @@ def test_a_free_lock_proves_death_whatever_the_process_number_says(tmp_path: Pat
     assert storage.sweep(str(tmp_path)) == [path.name]
 
 
-@pytest.mark.parametrize(
+ELSEWHERE = pytest.mark.parametrize(
     'name',
     ['.objio-00000000-1.1-0123456789ab.tmp', '.objio-another form.tmp', '.objio-.tmp'],
 )
-def test_what_cannot_be_known_waits_an_hour(tmp_path: Path, name: str) -> None:
-    """A file of another machine, whose locks may not be seen here, or of another version, goes after an hour."""
+
+
+@ELSEWHERE
+def test_on_a_local_disk_a_free_lock_proves_death_whoever_wrote(tmp_path: Path, name: str) -> None:
+    """After a restart of the machine nothing stands in the way for an hour: no lock of a local disk is out of sight."""
+    path = leave(tmp_path, name)
+    with path.open('r+b') as file:
+        temporary._lock(file.fileno(), wait=True)
+        assert storage.sweep(str(tmp_path)) == []
+    assert storage.sweep(str(tmp_path)) == [name]
+
+
+@ELSEWHERE
+def test_what_cannot_be_known_waits_an_hour(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a network a file of another machine, whose locks may not be seen here, goes after an hour."""
+    monkeypatch.setattr(temporary, 'on_local_disk', lambda _: False)
     path = leave(tmp_path, name, age=LONG_AGO - 200)
     assert storage.sweep(str(tmp_path)) == []
     os.utime(path, (time.time() - LONG_AGO,) * 2)
