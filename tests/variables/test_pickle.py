@@ -24,7 +24,7 @@ import objio.functional
 from objio.errors import UnsaveableError
 from objio.nn import BatchNorm2D, Conv2D, Dropout, Linear, Sequential
 from objio.random import Generator
-from objio.variables import Module, ModuleList, RandomState, StateVar, TrainRef, TreeVar, VarCollection
+from objio.variables import Module, ModuleList, RandomState, StateVar, TrainRef, TrainVar, TreeVar, VarCollection
 
 PROTOCOLS = [2, 3, 4, 5]
 DTYPES = [
@@ -116,6 +116,24 @@ def test_everything_comes_back(pickler: Any, protocol: int) -> None:
     assert loaded.opt.to_tree().mu['w'] is loaded.opt['mu.w'].value
     x = jnp.ones((2, 3))
     np.testing.assert_array_equal(net(x), loaded(x))
+
+
+@pytest.mark.parametrize('pickler', [cloudpickle, dill], ids=lambda pickler: pickler.__name__)
+def test_lambdas_and_local_classes_go_with_those_that_take_them(pickler: Any) -> None:
+    """What pickle itself cannot name, cloudpickle and dill bring along."""
+
+    class Local(Module):
+        def __init__(self) -> None:
+            self.w = TrainVar(jnp.ones(3))
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return x * self.w.value
+
+    net = Sequential([Local(), lambda x: x + 1, jax.nn.relu])
+    loaded = pickler.loads(pickler.dumps(net))
+    np.testing.assert_array_equal(loaded(jnp.ones(3)), [2, 2, 2])
+    loaded[0].w.assign(jnp.zeros(3))
+    np.testing.assert_array_equal(net(jnp.ones(3)), [2, 2, 2])
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
