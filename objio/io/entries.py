@@ -40,7 +40,8 @@ def entries_of(vc: VarCollection) -> tuple[list[Entry], dict[str, str]]:
         home = stored_as.setdefault(id(value), name) if isinstance(value, jax.Array | Held) else name
         if home == name:
             entries.append(entry(name, value))
-        aliases.update((other, home) for other in names if other != home)
+        if len(names) > 1 or home != name:
+            aliases.update((other, home) for other in names if other != home)
     return entries, aliases
 
 

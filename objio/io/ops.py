@@ -182,7 +182,7 @@ def plan_load(
             name,
             collection,
             renamer,
-            lambda: load_var_collection(file, collection, renamer, mmap=mmap, verify=verify, **options),
+            lambda _: load_var_collection(file, collection, renamer, mmap=mmap, verify=verify, **options),
             **options,
         )
 
@@ -209,15 +209,14 @@ def load_archive(
         **options: the other options of `load_var_collection`.
     """
 
-    def execute() -> LoadReport:
+    def execute(plan: LoadPlan) -> LoadReport:
         variables = {canonical: variable for canonical, _, variable in vc.groups()}
         targets = [variables[match.wanted.name] for match in plan.matches]
         arrays = _arrays(archive, name, plan.matches, mmap=mmap, verify=verify)
         put(list(zip(targets, place(arrays, [target.value for target in targets]), strict=True)))
         return plan.report(verified=verify)
 
-    plan = _plan(archive, name, vc, renamer, execute, **options)
-    return plan.apply()
+    return _plan(archive, name, vc, renamer, execute, **options).apply()
 
 
 def _plan(
@@ -225,7 +224,7 @@ def _plan(
     name: str,
     vc: VarCollection,
     renamer: Rules | None,
-    apply: Callable[[], LoadReport],
+    apply: Callable[[LoadPlan], LoadReport],
     *,
     only: Selector | None = None,
     skip: Selector | None = None,
@@ -234,16 +233,13 @@ def _plan(
     cast: bool = False,
 ) -> LoadPlan:
     groups = vc.groups()
-    taken, left = chooser(only, None), chooser(None, skip)
+    taken = chooser(only, None)
     if groups and only is not None and not any(map(taken, vc.keys())):
         raise ValueError(
             f'only={only!r} chooses none of the {len(groups)} variables of the model, such as {groups[0].name!r}; '
             'nothing was loaded'
         )
-
-    def chosen(model_name: str) -> bool:
-        return taken(model_name) and left(model_name)
-
+    chosen = chooser(taken if only is not None else None, skip)
     return compare(
         name,
         archive.specs,

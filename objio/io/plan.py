@@ -104,11 +104,15 @@ class LoadPlan:
     unused: tuple[str, ...]
     guesses: Mapping[str, str]
     problems: tuple[Row, ...]
-    _rows: tuple[Row, ...] = field(repr=False)
-    _apply: Callable[[], LoadReport] = field(repr=False)
+    _others: tuple[Row, ...] = field(repr=False)  # a line for each name that is not matched
+    _apply: Callable[['LoadPlan'], LoadReport] = field(repr=False)
 
     def __str__(self) -> str:
-        return _table(self._rows)
+        matched = [
+            Row(match.wanted.name, _described(match.sources[0]), _described(match.wanted), _remark(match.how))
+            for match in self.matches
+        ]
+        return _table([*matched, *self._others])
 
     def check(self) -> None:
         """Raises MismatchError, with all differences as one table, if the plan cannot be applied."""
@@ -137,7 +141,7 @@ class LoadPlan:
             FormatError: the file is damaged.
         """
         self.check()
-        return self._apply()
+        return self._apply(self)
 
 
 def compare(
@@ -152,7 +156,7 @@ def compare(
     keyless: bool,
     allow_missing: bool,
     allow_unused: bool,
-    apply: Callable[[], LoadReport],
+    apply: Callable[[LoadPlan], LoadReport],
 ) -> LoadPlan:
     """Lays a file's table of names beside a model's.
 
@@ -167,7 +171,7 @@ def compare(
         keyless: whether the file's format knows no key dtypes.
         allow_missing: as in `load_var_collection`.
         allow_unused: as in `load_var_collection`.
-        apply: what `LoadPlan.apply` calls.
+        apply: what `LoadPlan.apply` calls, with the plan.
     """
     origin = {new: old for old, new in renamed.items()}
     found = {name: specs[aliases.get(old, old)] for name, old in origin.items() if chosen(name)}
@@ -196,8 +200,6 @@ def compare(
             rows.append(row)
         if not bad and hows[0] is not None:
             matches.append(Match(variable, sources, hows[0]))
-            remark = '' if hows[0] is Exchange.SAME else hows[0].value
-            rows.append(Row(variable.name, _described(sources[0]), _described(variable), remark))
     unused = {name: spec for name, spec in found.items() if spec.name not in used}
     guesses = {origin[name]: model for name, model in _guesses(unused, missing).items()}
     renamed_from = {model: old for old, model in guesses.items()}
@@ -219,7 +221,7 @@ def compare(
         unused=tuple(origin[name] for name in unused),
         guesses=guesses,
         problems=tuple(problems),
-        _rows=tuple(rows),
+        _others=tuple(rows),
         _apply=apply,
     )
 
@@ -255,6 +257,10 @@ def _guesses(unused: Mapping[str, ArraySpec], missing: Iterable[Wanted]) -> dict
                 for best in difflib.get_close_matches(name, free, n=1, cutoff=0.6):
                     guesses[best] = name
     return guesses
+
+
+def _remark(how: Exchange) -> str:
+    return '' if how is Exchange.SAME else how.value
 
 
 def _difference(source: ArraySpec, variable: Wanted) -> str:
