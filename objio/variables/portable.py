@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 
 from objio.errors import UnsaveableError
@@ -78,11 +77,11 @@ def thaw(kind: str, label: str, words: Any) -> Any:
     """
     impl = label[4:-1] if label.startswith('key<') else None
     if kind == 'shape':
-        dtype = jax.random.key(0, impl=impl).dtype if impl else _dtype(label)
+        dtype = jax.random.key(0, impl=impl).dtype if impl else np.dtype(label)
         return jax.ShapeDtypeStruct(words, dtype)  # type: ignore[no-untyped-call]
     if impl:
         return jax.random.wrap_key_data(jnp.array(words), impl=impl)
-    values = words.view(_dtype(label))
+    values = words.view(np.dtype(label))
     if kind != 'jax':
         return values[()] if kind == 'scalar' else values
     array = jnp.array(values)
@@ -92,11 +91,6 @@ def thaw(kind: str, label: str, words: Any) -> Any:
             "enable it first with jax.config.update('jax_enable_x64', True)"
         )
     return array
-
-
-def _dtype(label: str) -> np.dtype[Any]:
-    # NumPy reads 'int1' as one byte of bool, so the dtypes of ml_dtypes are asked for there first.
-    return np.dtype(getattr(ml_dtypes, label, label))
 
 
 class Portable:

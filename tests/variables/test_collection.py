@@ -225,6 +225,25 @@ def test_a_failure_of_a_foreign_assign_is_undone() -> None:
     assert [float(np.sum(v.value)) for v in vc] == [2, 2, 2]
 
 
+@pytest.mark.parametrize(('half_done', 'calls'), [(True, 2), (False, 1)])
+def test_the_first_error_is_the_one_to_see(half_done: bool, calls: int) -> None:
+    """A variable that raises at every assign, its value changed or not, hides neither its error nor the others'."""
+
+    class Stubborn(Foreign):
+        calls = 0
+
+        def assign(self, tensor: Any) -> None:
+            self.calls += 1
+            if half_done:
+                self.value = tensor
+            raise RuntimeError(f'call {self.calls}')
+
+    a, b = weights(2), Stubborn(jnp.zeros(2))
+    with pytest.raises(RuntimeError, match='call 1'):
+        VarCollection({'a': a, 'b': b}).assign([jnp.ones(2)] * 2)
+    assert (float(a.sum()), b.calls) == (0, calls)
+
+
 def test_a_foreign_check_is_left_out_where_it_can_be() -> None:
     """Objax's own assign checks with what JAX no longer has; `check=False` goes around it."""
 

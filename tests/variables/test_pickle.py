@@ -194,8 +194,8 @@ def test_keys_of_every_implementation_are_kept(impl: str) -> None:
 
 
 @pytest.mark.parametrize('name', [name for name in ('int1', 'uint1') if hasattr(ml_dtypes, name)])
-def test_a_dtype_that_numpy_takes_for_another_is_kept(name: str) -> None:
-    """To NumPy 'int1' is a bool; a newer ml_dtypes means one bit."""
+def test_a_dtype_that_jax_takes_for_another_is_kept(name: str) -> None:
+    """To JAX 0.10 'int1' is a bool; ml_dtypes means one bit."""
     value = np.zeros(3, getattr(ml_dtypes, name))
     assert same(pickle.loads(pickle.dumps(TreeVar(value))).value, value)
 
