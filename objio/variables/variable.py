@@ -76,6 +76,9 @@ class _Holder(BaseVar):
     _value: Any
     _cure = 'objio.pure(f, vc)'
 
+    def __init__(self, tensor: Any) -> None:
+        self._value = as_jax(raw(tensor))
+
     def assign(self, tensor: Any, check: bool = True) -> None:
         """Changes the value; see `BaseVar.assign`."""
         self._write(fitted(self.value, raw(tensor), type(self).__name__) if check else raw(tensor))
@@ -110,9 +113,6 @@ class TrainVar(_Holder):
         >>> w.shape, float(w.sum())
         ((3, 2), 12.0)
     """
-
-    def __init__(self, tensor: Any) -> None:
-        self._value = as_jax(raw(tensor))
 
     @property
     def value(self) -> Any:
@@ -178,9 +178,6 @@ class StateVar(_Holder, BaseState):
         >>> int(steps)
         1
     """
-
-    def __init__(self, tensor: Any) -> None:
-        self._value = as_jax(raw(tensor))
 
     @property
     def value(self) -> Any:
