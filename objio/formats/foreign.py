@@ -64,6 +64,7 @@ class ForeignArchive:
         if head.shape != (count,) or head.dtype is None or head.dtype.kind != 'U':
             found = f'{head.label} of shape {head.shape}'
             raise damaged(self._source, "'names' of an Objax file", f'{count} names as text', found)
+        _check_inflated(self._source, [self._arrays['names'][0]], None)  # whatever the arrays were allowed
         raw = bytearray(self.nbytes('names'))
         self.read_into('names', memoryview(raw))
         try:

@@ -1,5 +1,6 @@
 """Saving a collection of variables to a file and loading it back, all or nothing."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ from objio.variables.values import is_scalar
 from objio.variables.variable import put
 
 _OWN_KEYS = {'objio.metrics'}  # `Checkpoint` passes them through the public signature, as it does to any SAVE_FN
+
+# An array is inflated only when its shape and dtype were accepted for a variable, so the model is the bound.
+_ACCEPTED = sys.maxsize
 
 
 def save_var_collection(
@@ -105,7 +109,7 @@ def load_var_collection(
         2 variables loaded
     """
     collection = as_collection(vc)
-    with opened(file) as (archive, name):
+    with opened(file, max_bytes=_ACCEPTED) as (archive, name):
         return load_archive(
             archive,
             name,
@@ -176,7 +180,7 @@ def plan_load(
         'allow_unused': allow_unused,
         'cast': cast,
     }
-    with opened(file) as (archive, name):
+    with opened(file, max_bytes=_ACCEPTED) as (archive, name):
         return _plan(
             archive,
             name,

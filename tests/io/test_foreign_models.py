@@ -139,3 +139,24 @@ def test_objects_in_a_file_of_numpy_are_never_loaded() -> None:
         objio.load_var_collection(file, tree_vars({'w': np.zeros(2), 'o': np.zeros(1)}))
     with objio.open(file) as saved, pytest.raises(objio.FormatError, match='objects'):
         _ = saved['o']
+
+
+def test_what_the_model_accepts_may_be_compressed_as_it_likes() -> None:
+    """Moments that are still zero shrink a thousandfold; a variable of their shape and dtype is reason to inflate them."""
+    file = io.BytesIO()
+    np.savez_compressed(file, w=np.zeros((5 << 20), 'f4'), bomb=np.zeros(5 << 20, 'f4'))
+    with pytest.raises(objio.FormatError, match='max_bytes='):
+        objio.open(file)
+    vc = tree_vars({'w': np.ones(5 << 20, 'f4')})
+    assert objio.load_var_collection(file, vc).unused == ('bomb',)
+    assert not vc['w'].value.any()
+    with objio.open(file, max_bytes=1 << 30) as saved:
+        assert not saved['w'].any()
+
+
+def test_names_are_not_inflated_without_end() -> None:
+    """The table of names of an Objax file is no variable, so it keeps its bound."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **{'names': np.array(['a' * (5 << 20)]), '0': np.zeros(3)})
+    with pytest.raises(objio.FormatError, match='would inflate'):
+        objio.load_var_collection(file, tree_vars({'a': np.zeros(3)}))
