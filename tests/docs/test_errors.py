@@ -134,6 +134,19 @@ def _(w: Any) -> None:
         os.remove('untied.npz')
 
 
+@case("only= that chooses none of the model's variables")
+def _(w: Any) -> None:
+    objio.load_var_collection('net.npz', w.vc, only='(Liner)')
+
+
+@case('a class, a path or a dict of plain arrays in the place of variables')
+def _(w: Any) -> None:
+    for subject in [objio.nn.Linear, 'net.npz', {'w': jnp.ones(2)}]:
+        with pytest.raises(TypeError, match='expected'):
+            objio.load_var_collection('net.npz', subject)
+    objio.save_var_collection('new.npz', 'net.npz')
+
+
 @case('a file object in text mode')
 def _(w: Any) -> None:
     with pytest.raises(TypeError, match='binary'), open('net.npz') as file:
