@@ -32,7 +32,9 @@ class MeanArchive:
         self._archives = archives
         self._weights = normalised(weights, len(archives))
         tables = [_names(archive) for archive, _ in archives]
-        _compare(tables, [file for _, file in archives])
+        files = [file for _, file in archives]
+        _compare(tables, files)
+        _refuse_bits(tables[-1], files[-1])
         # An alias only says "equal at that save": two names share a mean where they share an array in every file.
         self._sources = {name: tuple(table[name].name for table in tables) for name in tables[-1]}
         first: dict[tuple[str, ...], str] = {}
@@ -179,6 +181,16 @@ def _compare(tables: Sequence[Mapping[str, ArraySpec]], files: Sequence[str]) ->
         raise MismatchError(
             'only saves of the same names, shapes and dtypes can be averaged; these differ:\n' + '\n'.join(differences)
         )
+
+
+def _refuse_bits(table: Mapping[str, ArraySpec], file: str) -> None:
+    for name, spec in table.items():
+        if spec.dtype.startswith(('V', '<f', '<c')):
+            raise ValueError(
+                f'{file}: {name}: numbers of the dtype {spec.dtype!r} cannot be averaged, nor may they silently come '
+                'from one file; np.savez leaves V1 or V2 of a dtype that NumPy lacks: load such files into a model '
+                'and save that'
+            )
 
 
 def _form(spec: ArraySpec | None) -> tuple[str, tuple[int, ...]] | None:

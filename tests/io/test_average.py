@@ -171,6 +171,24 @@ def test_files_of_numpy_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(objio.average(paths)['x'], array + 1.5)
 
 
+@pytest.mark.parametrize('dtype', ['bfloat16', 'longdouble'])
+def test_numbers_that_are_none_to_numpy_are_refused(dtype: str, tmp_path: Path) -> None:
+    """Raw bits that np.savez left have no mean, and the newest alone would pass for one."""
+    paths = [tmp_path / f'{number}.npz' for number in range(2)]
+    for path in paths:
+        np.savez(path, x=np.ones(3, dtype_of(dtype)))
+    with pytest.raises(ValueError, match=r'1\.npz: x: .*cannot be averaged'):
+        objio.average(paths)
+
+
+def test_text_comes_from_the_newest(tmp_path: Path) -> None:
+    """Arrays that hold no numbers are those of the last file."""
+    for number in range(2):
+        np.savez(tmp_path / f'{number}.npz', x=np.ones(3), t=np.array([f'{number}']))
+    means = objio.average([tmp_path / '0.npz', tmp_path / '1.npz'])
+    assert means['t'].tolist() == ['1']
+
+
 def test_every_difference_is_listed() -> None:
     """Names, shapes and dtypes must agree; one error lists what does not, in all files."""
     files = []
