@@ -144,6 +144,7 @@ def publish(results: dict[str, Any]) -> None:
 
 
 def write_json(path: Path, results: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 

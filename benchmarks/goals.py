@@ -19,7 +19,7 @@ class Goal:
         operation: the same.
         title: objio's row.
         against: the row that it is a multiple of, `PEER`, or '' for milliseconds, or 'MiB'.
-        must: what has to be reached: at least so many times as fast, or at most so many milliseconds or MiB.
+        must: what has to be reached: at least so many times as fast, or at most so many milliseconds or MiB; 0: nothing.
         goal: what is aimed at; None: no more than that.
     """
 
@@ -80,9 +80,12 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """'goal', 'must' or 'missed'."""
-        aim = self.goal.goal if self.goal.goal is not None else self.goal.must
-        return 'goal' if self._reached(aim) else 'must' if self._reached(self.goal.must) else 'missed'
+        """What was reached: 'goal', 'must', or neither."""
+        if self.goal.goal is not None and self._reached(self.goal.goal):
+            return 'goal'
+        if not self.goal.must:
+            return 'below the goal'
+        return 'must' if self._reached(self.goal.must) else 'missed'
 
     def _reached(self, value: float) -> bool:
         return self.found.median <= value if self.goal.at_most else self.found.median >= value

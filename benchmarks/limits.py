@@ -78,7 +78,9 @@ def read(path: str, like: dict[str, Any]) -> Timed:
 
     def timed() -> dict[str, Any]:
         size = os.stat(path).st_size
-        pages = mmap.mmap(-1, size)
+        pages = mmap.mmap(
+            -1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )  # shared memory, the default, has small pages
         pages.madvise(mmap.MADV_HUGEPAGE)
         view = memoryview(pages)
         fd = os.open(path, os.O_RDONLY)
