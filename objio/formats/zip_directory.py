@@ -69,9 +69,14 @@ def read_end(source: Source) -> End:
         locator_mark, disk, at, disks = LOCATOR64.unpack_from(more, END64.size)
         if locator_mark == LOCATOR64_MARK:
             place -= before
+            short = (count, size, offset)
             mark, length, _, _, here_disk, start_disk, here, count, size, offset = END64.unpack_from(more)
             found = (mark, length, here_disk, start_disk, here, disk, disks, at)
-            if found != (END64_MARK, END64.size - 12, 0, 0, count, 0, 1, place):
+            agree = all(
+                narrow in (full, wide)
+                for narrow, full, wide in zip(short, (FULL16, FULL32, FULL32), (count, size, offset), strict=True)
+            )
+            if not agree or found != (END64_MARK, END64.size - 12, 0, 0, count, 0, 1, place):
                 raise damaged(source, 'the zip64 end record', f'one whole record at byte {place}', more.hex(' '))
             records = more + records
     if offset + size != place or count * ENTRY.size > size:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from support_formats import MemorySource, forged, read_bytes, save
 
-from objio.errors import FormatError
-from objio.formats import ArraySpec, npz
+from objio.errors import FormatError, UnsaveableError
+from objio.formats import ArraySpec, npz, npz_reader, npz_writer
+from objio.formats.zip_records import end_records
 
 ONE = (ArraySpec('a', 'uint8', (1,)),)
 LIES = {
@@ -180,3 +181,37 @@ def test_sizes_are_believed_only_where_the_file_is_as_large() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def with_end(body: bytes, directory: bytes, count: int) -> bytes:
+    """A file with whole end records, whatever stands before them."""
+    return body + directory + end_records(count, len(directory), len(body))
+
+
+def test_records_that_lie() -> None:
+    """A gap before the directory, a wrong number of entries, or one entry too few is a FormatError."""
+    data = save({'a': np.zeros(1, np.uint8), 'b': np.zeros(1, np.uint8)})
+    start = data.index(b'PK\1\2')
+    body, directory = data[:start], data[start:-22]
+    assert with_end(body, directory, 3) == data
+    second = directory.index(b'PK\1\2', 4)
+    lies = {
+        'its end at byte': with_end(body + bytes(64), directory, 3),
+        'expected 3 entries in': with_end(body, directory, 2),
+        'expected 3 entries': with_end(body, directory[second:], 2),
+        'of the directory': with_end(body, directory.replace(b'b.npy', b'c.npy'), 3),
+    }
+    for message, lie in lies.items():
+        with pytest.raises(FormatError, match=message):
+            npz.decode(MemorySource(lie))
+
+
+def test_a_manifest_beyond_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest larger than the format allows is neither written nor read."""
+    data = save({}, metadata={'a': 'x' * 1000})
+    monkeypatch.setattr(npz_reader, 'LARGEST_MANIFEST', 1000)
+    with pytest.raises(FormatError, match='at most 1000 bytes'):
+        npz.decode(MemorySource(data))
+    monkeypatch.setattr(npz_writer, 'LARGEST_MANIFEST', 1000)
+    with pytest.raises(UnsaveableError, match=r'names and metadata take 10\d\d bytes, at most 1000 are possible'):
+        save({}, metadata={'a': 'x' * 1000})
