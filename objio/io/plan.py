@@ -164,9 +164,9 @@ def compare(
         file: its name, for messages.
         specs: the arrays of the file.
         aliases: more names for them.
-        wanted: the variables of the model.
+        wanted: the variables of the model that take part.
         renamed: each name in the file, aliases too -> its name in the model, no two the same.
-        chosen: whether a name of the model takes part.
+        chosen: whether a name, as the model has it, takes part.
         cast: as in `load_var_collection`.
         keyless: whether the file's format knows no key dtypes.
         allow_missing: as in `load_var_collection`.
@@ -181,10 +181,7 @@ def compare(
     problems: list[Row] = []
     used: set[str] = set()
     for variable in wanted:
-        names = [name for name in variable.names if chosen(name)]
-        if not names:
-            continue
-        sources = tuple({found[name].name: found[name] for name in names if name in found}.values())
+        sources = tuple({found[name].name: found[name] for name in variable.names if name in found}.values())
         used.update(source.name for source in sources)
         hows = [
             exchange(source, variable.dtype, variable.shape, number=variable.number, cast=cast, keyless=keyless)

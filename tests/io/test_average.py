@@ -99,6 +99,15 @@ def test_a_sum_that_is_too_large_does_not_spoil_the_mean(label: str) -> None:
     assert result[4] == 1
 
 
+def test_a_complex_mean_goes_part_by_part() -> None:
+    """An infinite real part leaves the imaginary part alone."""
+    one = np.array([complex(math.inf, 1), complex(1, -math.inf), complex(-0.0, 3)])
+    for dtype in ['c16', 'c8']:
+        for weights in [None, [1, 1]]:
+            result = mean(one.astype(dtype), one.astype(dtype), weights=weights)
+            np.testing.assert_array_equal(result.view(result.real.dtype), one.view('f8'))
+
+
 def test_weights_are_ratios() -> None:
     """Only their ratios matter, negative ones extrapolate, and what has no weight has no say."""
     values = [np.array([1.0, -0.0]), np.array([3.0, -0.0]), np.array([np.inf, np.nan])]

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,6 +111,13 @@ def test_every_dtype_and_layout(label: str, kind: str, tmp_path: Path) -> None:
     array = array_of(label, (16, 16), bytes(range(256)) * 16)
     with x64():
         check_round_trip(tree_vars({'w': jax.device_put(array) if kind == 'jax' else laid_out(array, kind)}), tmp_path)
+
+
+def test_one_bit_that_jax_computed(tmp_path: Path) -> None:
+    """JAX hands computed int1 out as bool; in the file it is the number that it was."""
+    check_round_trip(tree_vars({'w': jnp.full(3, -1, ml_dtypes.int1), 'z': jnp.zeros(3, ml_dtypes.int1)}), tmp_path)
+    with np.load(tmp_path / 'saved.npz') as arrays:
+        assert (arrays['w'].tolist(), arrays['z'].tolist()) == ([-1, -1, -1], [0, 0, 0])
 
 
 @pytest.mark.parametrize('impl', IMPLS)
