@@ -92,10 +92,10 @@ def load_into_promised_arrays(folder: str) -> float:
 
 @measure
 def load_with_a_cast(folder: str) -> float:
-    """Four arrays of 16 MiB, beyond them and the one array of the file that is being converted."""
-    objio.save_var_collection(f'{folder}/x.npz', variables(4, 32, np.full), durable=False)
-    vc = {f'v{index}': TreeVar(np.broadcast_to(np.float16(0), (8 * MIB,))) for index in range(4)}
-    return peak(lambda: objio.load_var_collection(f'{folder}/x.npz', vc, cast=True)) - 4 * 16 - 32
+    """Two arrays of 32 MiB, beyond them and the one array of the file that is being converted."""
+    objio.save_var_collection(f'{folder}/x.npz', variables(2, 64, np.full), durable=False)
+    vc = {f'v{index}': TreeVar(np.broadcast_to(np.float16(0), (16 * MIB,))) for index in range(2)}
+    return peak(lambda: objio.load_var_collection(f'{folder}/x.npz', vc, cast=True)) - 2 * 32 - 64
 
 
 @measure
