@@ -118,9 +118,9 @@ def test_loaded_arrays_may_be_donated() -> None:
 
 
 @LINUX
-@pytest.mark.parametrize('size', [1 << 12, 1 << 21])
+@pytest.mark.parametrize('size', [1 << 15, 1 << 21])
 def test_owned_memory_goes_to_the_device_without_a_copy(size: int) -> None:
-    """The array is the very memory that was read into: at a multiple of 64 bytes JAX takes it as it is."""
+    """A large array is the very memory that was read into: at a multiple of 64 bytes JAX takes it as it is."""
     taken: list[int] = []
 
     def watched(nbytes: int) -> memoryview:
@@ -134,6 +134,19 @@ def test_owned_memory_goes_to_the_device_without_a_copy(size: int) -> None:
     finally:
         objio.io.files.allocate = before
     assert taken == [new.unsafe_buffer_pointer()]
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int4'])
+def test_thousands_of_small_arrays_keep_their_places(dtype: str) -> None:
+    """However many of one form go to the device at once, each variable gets its own, among others of other forms."""
+    saved = {f'{i}': jnp.full(2 + i % 7 // 6, i % 8 - 4, dtype) for i in range(2000)}
+    vc = tree_vars({name: jnp.zeros_like(value) for name, value in saved.items()})
+    file = io.BytesIO()
+    objio.save_var_collection(file, saved)
+    objio.load_var_collection(file, vc)
+    for name, value in vc.named_tensors().items():
+        assert (value.dtype, value.committed, value.weak_type) == (dtype, False, False)
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(saved[name]))
 
 
 def region(address: int) -> str:
