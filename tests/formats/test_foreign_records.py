@@ -1,6 +1,7 @@
 """Records of other writers' zip files that are rare, and what is wrong with them."""
 
 import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -48,6 +49,23 @@ def test_an_entry_without_its_mark() -> None:
     """A directory entry that does not start as one is refused."""
     with pytest.raises(FormatError, match='the directory: expected an entry at byte 0'):
         npz.decode(MemorySource(PLAIN.replace(b'PK\1\2', b'PK\1\7', 1)))
+
+
+@pytest.mark.parametrize('method', [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_bytes_that_are_no_value(method: int) -> None:
+    """A bool that is stored as neither 0 nor 1 is refused, with and without checksums."""
+    data = zipped({'a.npy': npy(np.array([1, 2], np.uint8)).replace(b'|u1', b'|b1')}, method)
+    archive = npz.decode(MemorySource(data))
+    for verify in (True, False):
+        with pytest.raises(FormatError, match="'a': bool is stored as 0 to 1, found 2"):
+            read_bytes(archive, 'a', verify=verify)
+
+
+def test_a_header_longer_than_its_member() -> None:
+    """A header that ends before its length says is refused, even where only spaces are missing."""
+    empty = npy(np.zeros(0))
+    with pytest.raises(FormatError, match='the header: expected 128 bytes, found 120'):
+        npz.decode(MemorySource(zipped({'a.npy': empty[:-8]})))
 
 
 def test_a_directory_beyond_all_use(monkeypatch: pytest.MonkeyPatch) -> None:
