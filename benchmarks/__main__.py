@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.render:
         publish(json.loads(options.render.read_text(encoding='utf-8')))
         return 0
+    whole = options.set == 'full' and not options.only
+    if whole:
+        options.json = options.json or results_file(datetime.now(tz=UTC).strftime('%Y-%m-%d'))
     # Whoever stops it finds no gigabytes left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -40,11 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         results = measure(options, folder)
     except KeyboardInterrupt:
-        print('interrupted: nothing was written', file=sys.stderr)
+        kept = f'; what was measured is in {options.json}' if options.json and options.json.exists() else ''
+        print(f'interrupted: README.md is as it was{kept}', file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if options.set == 'full' and not options.only:
+    if whole:
         publish(results)
     return 0
 
@@ -136,11 +140,16 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 
 def publish(results: dict[str, Any]) -> None:
     """Writes results where the repository keeps them: JSON, plots, and the tables of README.md."""
-    write_json(HERE / 'results' / f'{results["date"]}.json', results)
+    write_json(results_file(results['date']), results)
     draw(results, ASSETS)
     page = HERE / 'README.md'
     page.write_text(rewritten(page.read_text(encoding='utf-8'), results), encoding='utf-8')
     print(f'written: benchmarks/README.md, benchmarks/results/{results["date"]}.json, docs/assets/benchmark-*.png')
+
+
+def results_file(date: str) -> Path:
+    """Where the repository keeps the results of a day."""
+    return HERE / 'results' / f'{date}.json'
 
 
 def write_json(path: Path, results: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ class Way:
         limit: title of the limit that it is held against; '': the usual one.
         numpy: it ends with NumPy arrays where others end with arrays of JAX.
         most: the bytes above which it isn't run, for the memory it takes; 0: none.
+        extra: a quick run does without it, unless it is the limit there.
     """
 
     operation: str
@@ -49,6 +50,7 @@ class Way:
     limit: str = ''
     numpy: bool = False
     most: int = 0
+    extra: bool = False
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ LIBRARY = Library(
         Way('save', 'objio, durable=False', partial(save, durable=False)),
         Way('load', 'objio', load),
         Way('load', 'objio, mmap=True', partial(load, mmap=True)),
-        Way('load', 'objio, mmap=True, verify=False', partial(load, mmap=True, verify=False)),
+        Way('load', 'objio, mmap=True, verify=False', partial(load, mmap=True, verify=False), extra=True),
         Way('resume', 'objio', load),
         Way('resume', 'objio, mmap=True', partial(load, mmap=True)),
         Way('pick', 'objio, only=', pick),

@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.report import against_size
 from benchmarks.summary import Line, Spread, lines
 
-_COLOURS = {'objio': 'tab:blue', 'peer': 'tab:gray', 'limit': 'tab:orange'}
+_COLOURS = {'objio': ('tab:blue', 'tab:cyan'), 'peer': ('tab:gray', 'black'), 'limit': ('tab:orange', 'tab:red')}
 
 
 def draw(results: dict[str, Any], folder: Path) -> list[Path]:
@@ -34,6 +34,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
 
 def _bars(workload: dict[str, Any], path: Path) -> Path:
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, (save, load) = plt.subplots(1, 2, figsize=(12, 5.5), layout='constrained')
     for axes, operation in ((save, 'save'), (load, 'load')):
@@ -43,7 +44,7 @@ def _bars(workload: dict[str, Any], path: Path) -> Path:
         axes.barh(
             [line.label.removeprefix('limit: ') for line in found],
             [speed.median for speed in speeds],
-            color=[_COLOURS[line.role] for line in found],
+            color=[_COLOURS[line.role][0] for line in found],
             xerr=spread,
             ecolor='black',
             capsize=2,
@@ -52,9 +53,12 @@ def _bars(workload: dict[str, Any], path: Path) -> Path:
         axes.set(title=operation, xlabel='GiB/s')
         if operation == 'load':
             axes.set_xscale('log')  # mapped files are too fast for the same ruler
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter('{x:g}')
+            axes.xaxis.set_minor_formatter('')
         axes.grid(axis='x', alpha=0.3)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()]
-    save.legend(handles, ['objio', 'peers', 'limits of the machine'], loc='lower right')
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour, _ in _COLOURS.values()]
+    figure.legend(handles, ['objio', 'peers', 'limits of the machine'], loc='outside lower center', ncols=3)
     figure.suptitle(f'{workload["title"]}: medians of {workload["rounds"]} rounds, from the least to the most')
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -81,12 +85,15 @@ def _growth(workloads: list[dict[str, Any]], path: Path) -> Path:
                 for line in against_size(workload, operation):
                     if line.seconds:
                         series.setdefault((line.role, line.label), []).append((x, line.seconds))
-            for (role, label), found in series.items():
+            seen = dict.fromkeys(_COLOURS, 0)
+            for (role, label), found in sorted(series.items()):
                 xs = [x for x, _ in found]
                 ys = [spread.median * 1e3 for _, spread in found]
                 ends = [[(s.median - s.low) * 1e3 for _, s in found], [(s.high - s.median) * 1e3 for _, s in found]]
                 style = {'objio': '-', 'peer': '--', 'limit': ':'}[role]
-                axes.errorbar(xs, ys, yerr=ends, linestyle=style, marker='.', capsize=2, label=label)
+                colour = _COLOURS[role][seen[role] % 2]
+                seen[role] += 1
+                axes.errorbar(xs, ys, yerr=ends, color=colour, linestyle=style, marker='.', capsize=2, label=label)
             axes.set(xscale='log', yscale='log', xlabel=across, ylabel='ms', title=operation)
             axes.grid(alpha=0.3)
             axes.legend(fontsize='small')

@@ -162,7 +162,7 @@ def _number(value: float) -> str:
 def _where(results: dict[str, Any]) -> str:
     place, versions = results['machine'], results['versions']
     return (
-        f'{results["date"]}: {place["processor"]}, {place["cores"]} cores, {place["memory"]} of memory, '
+        f'{results["date"]}, {results["minutes"]:.0f} minutes: {place["processor"]}, {place["cores"]} cores, {place["memory"]} of memory, '
         f'{place["filesystem"]}, {place["system"]}, Python {place["python"]}. '
         + ', '.join(f'{name} {version}' for name, version in versions.items() if version != 'not installed')
         + '.'

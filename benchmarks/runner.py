@@ -186,8 +186,15 @@ class Run:
 
 
 def _ways(library: Library, workload: Workload) -> list[Way]:
-    size = workload.tree.nbytes
-    return [way for way in library.ways if way.operation in workload.operations and (not way.most or size <= way.most)]
+    def chosen(way: Way) -> bool:
+        size, limit = workload.tree.nbytes, workload.limits.get(way.operation, LIMITS.get(way.operation))
+        return (
+            way.operation in workload.operations
+            and (not way.most or size <= way.most)
+            and not (workload.brief and way.extra and way.title != limit)
+        )
+
+    return [way for way in library.ways if chosen(way)]
 
 
 def _row(library: Library, way: Way, workload: Workload) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Workload:
         libraries: which libraries take part; None: all.
         limits: operation -> title of the limit that its ways are held against, where it is not the usual one.
         group: the plot of growth that it is a point of.
+        brief: without the rows that are extra.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Workload:
     libraries: tuple[str, ...] | None = None
     limits: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     group: str = ''
+    brief: bool = False
 
 
 _PLACING = {'load': 'place one by one'}  # what many small arrays cost even where the file costs nothing
@@ -68,6 +70,7 @@ def growth() -> tuple[Workload, ...]:
             # Others hold the arrays twice or more, which not every machine can at that size.
             libraries=('objio', 'raw') if (number, unit) == (8, 'GiB') else _GROWING,
             group='bytes',
+            brief=True,
         )
         for number, unit in by_size
     ]
@@ -81,6 +84,7 @@ def growth() -> tuple[Workload, ...]:
             libraries=_GROWING,
             limits=_PLACING,
             group='count',
+            brief=True,
         )
         for count in (10, 100, 1_000, 10_000, 100_000)
     ]
@@ -109,9 +113,17 @@ WORKLOADS = (
     *growth(),
 )
 
-_FEW = ('objio', 'np.savez', 'safetensors.flax', 'safetensors.numpy', 'equinox', 'raw')
+_FEW = ('objio', 'np.savez', 'safetensors.flax', 'equinox', 'raw')
 QUICK = (
-    Workload('gpt2-f32', 'GPT-2 124M, float32', trees.gpt2('float32'), ('save', 'load'), rounds=3, libraries=_FEW),
+    Workload(
+        'gpt2-f32',
+        'GPT-2 124M, float32',
+        trees.gpt2('float32'),
+        ('save', 'load'),
+        rounds=3,
+        libraries=_FEW,
+        brief=True,
+    ),
     Workload(
         'many-1k',
         '5,000 arrays of 1 KiB',
@@ -120,6 +132,7 @@ QUICK = (
         rounds=3,
         libraries=_FEW,
         limits=_PLACING,
+        brief=True,
     ),
 )
 

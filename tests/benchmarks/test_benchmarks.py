@@ -118,13 +118,33 @@ def test_a_run_rewrites_its_section_of_the_page_alone() -> None:
 
     page = (ROOT / 'benchmarks' / 'README.md').read_text(encoding='utf-8')
     place = dict.fromkeys(('processor', 'cores', 'memory', 'filesystem', 'system', 'python'), 'x')
-    results = {'date': '2001-01-01', 'machine': place, 'versions': {}, 'workloads': []}
+    results = {'date': '2001-01-01', 'machine': place, 'versions': {}, 'minutes': 90, 'workloads': []}
     once = rewritten(page, results)
     assert once.startswith(page[: page.index('<!-- results')])
     assert '2001-01-01' in once
     assert rewritten(once, results) == once
     with pytest.raises(ValueError, match='no place for the results'):
         rewritten('# Benchmarks', results)
+
+
+def test_a_run_draws_its_plots(tmp_path: Path) -> None:
+    """Bars and growth are drawn from results, also where a row has no times."""
+    from benchmarks.plots import draw
+    from benchmarks.report import growth
+
+    rows = [row('objio', [1.0, 2.0], 'objio', limit='disk'), row('disk', [0.5, 1.0], 'limit'), row('no', [], error='?')]
+    operations = {'save': rows, 'load': rows}
+    common = {'title': 'GPT-2', 'bytes': 1 << 20, 'rounds': 2, 'operations': operations}
+    workloads = [{'name': 'gpt2-f32', 'group': '', **common}]
+    workloads += [
+        {'name': f'{group}-{arrays}', 'group': group, **common, 'arrays': arrays, 'title': f'{arrays} arrays'}
+        for group in ('bytes', 'count')
+        for arrays in (10, 100)
+    ]
+    drawn = draw({'workloads': workloads}, tmp_path)
+    assert [path.name for path in drawn] == ['benchmark-gpt2.png', 'benchmark-growth.png']
+    assert all(path.read_bytes().startswith(b'\x89PNG') for path in drawn)
+    assert len(growth(workloads[1:])) == 4
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
