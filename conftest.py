@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 
@@ -6,6 +7,10 @@ import pytest
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_NUMPY_DTYPE_PROMOTION', 'strict')
 os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
+
+# A shell starts what runs in its background deaf to Ctrl-C, and every process inherits that; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
