@@ -12,8 +12,9 @@ import numpy as np
 from objio.errors import MismatchError
 from objio.formats import Archive, ArraySpec
 from objio.formats.dtypes import from_stored, stored
+from objio.io.arrays import read_array
 from objio.io.conversion import kind_of
-from objio.io.files import File, opened, read_array
+from objio.io.files import File, opened
 
 _PIECE = 1 << 18  # bytes: the accumulator and a piece of each file stay inside the second-level cache
 

@@ -14,8 +14,7 @@ import numpy as np
 from objio import storage
 from objio.errors import FormatError
 from objio.formats import Archive, Entry, Format, by_suffix
-from objio.formats.dtypes import from_stored
-from objio.io.memory import allocate
+from objio.io.arrays import read_array
 
 File = str | os.PathLike[str] | IO[bytes]
 """What every verb takes as a file: a path, or a binary file object."""
@@ -221,16 +220,6 @@ def open_source(file: File) -> storage.LocalSource | storage.FileSource:
     if path is None:
         return storage.open_file_object(file)  # type: ignore[arg-type]  # a file object, as path_of says
     return storage.open_file(path)
-
-
-def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool = True) -> np.ndarray[Any, Any]:
-    """One array of an archive: its own memory, or with `mmap` the file's pages where they can be had."""
-    spec = archive.specs[name]
-    pages = archive.mapped(name, verify=verify) if mmap else None
-    if pages is None:
-        pages = allocate(archive.nbytes(name))
-        archive.read_into(name, pages, verify=verify)
-    return from_stored(pages, spec.dtype, spec.shape)
 
 
 def path_of(file: File) -> str | None:

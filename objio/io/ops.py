@@ -1,16 +1,17 @@
 """Saving a collection of variables to a file and loading it back, all or nothing."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from objio.errors import MismatchError, UnsaveableError
-from objio.formats import Archive
+from objio.formats import Archive, ArraySpec
+from objio.io.arrays import read_array, read_arrays
 from objio.io.conversion import convert
 from objio.io.entries import describe, entries_of
-from objio.io.files import File, opened, read_array, write
+from objio.io.files import File, opened, write
 from objio.io.placement import narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
 from objio.io.selection import Selector, chooser
@@ -272,7 +273,7 @@ def _wanted(group: Group) -> Wanted:
 
 
 def _arrays(
-    archive: Archive, name: str, matches: Iterable[Match], *, mmap: bool, verify: bool
+    archive: Archive, name: str, matches: Sequence[Match], *, mmap: bool, verify: bool
 ) -> Iterator[np.ndarray[Any, Any]]:
     """Yields the array for each variable, of the variable's dtype.
 
@@ -280,9 +281,12 @@ def _arrays(
         MismatchError: at the end: values do not fit, or the file has several arrays for a variable, and they differ.
     """
     problems = []
-    for match in matches:
+    firsts = read_arrays(archive, [match.sources[0].name for match in matches], mmap=mmap, verify=verify)
+    for match, first in zip(matches, firsts, strict=True):
         try:
-            array = _read(archive, match, mmap=mmap, verify=verify)
+            for other in match.sources[1:]:
+                _compare(match.sources[0], first, other, read_array(archive, other.name, mmap=mmap, verify=verify))
+            array = first if match.wanted.number else convert(first, match.how, match.wanted.dtype)
         except MismatchError as error:
             problems.append(value_problem(match, str(error)))
         if not problems:
@@ -291,17 +295,13 @@ def _arrays(
         raise value_mismatch(name, problems)
 
 
-def _read(archive: Archive, match: Match, *, mmap: bool, verify: bool) -> np.ndarray[Any, Any]:
-    first, *others = match.sources
-    array = read_array(archive, first.name, mmap=mmap, verify=verify)
-    for other in others:
-        twin = read_array(archive, other.name, mmap=mmap, verify=verify)
-        if array.dtype != twin.dtype or not np.array_equal(_bits(array), _bits(twin)):
-            raise MismatchError(
-                f'{first.name!r} and {other.name!r} are one variable in the model but differ in the file; '
-                'choose one with only= or skip='
-            )
-    return array if match.wanted.number else convert(array, match.how, match.wanted.dtype)
+def _compare(spec: ArraySpec, array: np.ndarray[Any, Any], other: ArraySpec, twin: np.ndarray[Any, Any]) -> None:
+    """Checks that two arrays of a file that are one variable in the model are equal, bit for bit."""
+    if array.dtype != twin.dtype or not np.array_equal(_bits(array), _bits(twin)):
+        raise MismatchError(
+            f'{spec.name!r} and {other.name!r} are one variable in the model but differ in the file; '
+            'choose one with only= or skip='
+        )
 
 
 def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

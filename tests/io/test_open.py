@@ -168,12 +168,12 @@ def test_verify_needs_little_memory(tmp_path: Path) -> None:
     """A file is checked a piece at a time, however large its arrays are."""
     objio.save_var_collection(tmp_path / 'x.npz', {'w': np.zeros(1 << 20)})
     asked: list[int] = []
-    before = objio.io.files.allocate
-    objio.io.files.allocate = lambda nbytes: asked.append(nbytes) or before(nbytes)
+    before = objio.io.arrays.allocate
+    objio.io.arrays.allocate = lambda nbytes: asked.append(nbytes) or before(nbytes)
     try:
         assert objio.verify(tmp_path / 'x.npz')
     finally:
-        objio.io.files.allocate = before
+        objio.io.arrays.allocate = before
     assert not asked
 
 

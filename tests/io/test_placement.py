@@ -128,11 +128,11 @@ def test_owned_memory_goes_to_the_device_without_a_copy(size: int) -> None:
         taken.append(np.frombuffer(buffer, np.uint8).ctypes.data)
         return buffer
 
-    objio.io.files.allocate, before = watched, objio.io.files.allocate
+    objio.io.arrays.allocate, before = watched, objio.io.arrays.allocate
     try:
         new = reloaded(np.arange(size, dtype='f4'), jnp.zeros(size))
     finally:
-        objio.io.files.allocate = before
+        objio.io.arrays.allocate = before
     assert taken == [new.unsafe_buffer_pointer()]
 
 
