@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.machine import filesystem, machine, versions
+from benchmarks.machine import commit, filesystem, machine, versions
 from benchmarks.plots import draw
 from benchmarks.report import goals, growth, rewritten, workload_tables
 from benchmarks.runner import ROOT, Run
@@ -48,6 +48,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    failed = [
+        f'{workload["title"]}: {row["title"]}: {row["error"]}'
+        for workload in results['workloads']
+        for rows in workload['operations'].values()
+        for row in rows
+        if row['role'] == 'objio' and row['error']
+    ]
+    if failed:
+        print('\nobjio itself failed, so nothing was published:\n' + '\n'.join(failed), file=sys.stderr)
+        return 1
     if whole:
         publish(results)
     return 0
@@ -94,6 +104,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         'date': datetime.now(tz=UTC).strftime('%Y-%m-%d'),
         'machine': machine(folder),
         'versions': versions(),
+        'commit': commit(),
         'seed': options.seed,
         'workloads': [],
     }

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def filesystem(folder: Path) -> str:
     path = folder.resolve()
     fitting = [mount for mount in mounts if path.is_relative_to(mount[1])]
     return max(fitting, key=lambda mount: len(mount[1]), default=['', '', 'unknown'])[2]
+
+
+def commit() -> str:
+    """The commit that is measured, with a + where the working tree differs from it; '' outside a repository."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(['git', *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git('status', '--porcelain', '--untracked-files=no', '../objio', '.')
+        return git('rev-parse', '--short', 'HEAD') + ('+' if changed else '')
+    except (OSError, subprocess.CalledProcessError):
+        return ''
 
 
 def _processor() -> str:

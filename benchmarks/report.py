@@ -161,9 +161,10 @@ def _number(value: float) -> str:
 
 def _where(results: dict[str, Any]) -> str:
     place, versions = results['machine'], results['versions']
+    measured = f'objio at {results["commit"]}. ' if results['commit'] else ''
     return (
         f'{results["date"]}, {results["minutes"]:.0f} minutes: {place["processor"]}, {place["cores"]} cores, {place["memory"]} of memory, '
-        f'{place["filesystem"]}, {place["system"]}, Python {place["python"]}. '
+        f'{place["filesystem"]}, {place["system"]}, Python {place["python"]}. {measured}'
         + ', '.join(f'{name} {version}' for name, version in versions.items() if version != 'not installed')
         + '.'
     )

@@ -43,7 +43,7 @@ class Workload:
     title: str
     tree: Tree
     operations: tuple[str, ...]
-    rounds: int = 7
+    rounds: int = 5
     names: tuple[str, ...] = ()
     copies: int = 1
     libraries: tuple[str, ...] | None = None
@@ -92,7 +92,7 @@ def growth() -> tuple[Workload, ...]:
 
 
 WORKLOADS = (
-    Workload('gpt2-f32', 'GPT-2 124M, float32', trees.gpt2('float32'), ('save', 'load')),
+    Workload('gpt2-f32', 'GPT-2 124M, float32', trees.gpt2('float32'), ('save', 'load'), rounds=7),
     Workload('gpt2-bf16', 'GPT-2 124M, bfloat16', trees.gpt2('bfloat16'), ('save', 'load')),
     Workload(
         'collection-4g',

@@ -118,7 +118,7 @@ def test_a_run_rewrites_its_section_of_the_page_alone() -> None:
 
     page = (ROOT / 'benchmarks' / 'README.md').read_text(encoding='utf-8')
     place = dict.fromkeys(('processor', 'cores', 'memory', 'filesystem', 'system', 'python'), 'x')
-    results = {'date': '2001-01-01', 'machine': place, 'versions': {}, 'minutes': 90, 'workloads': []}
+    results = {'date': '2001-01-01', 'machine': place, 'versions': {}, 'minutes': 90, 'commit': 'abc', 'workloads': []}
     once = rewritten(page, results)
     assert once.startswith(page[: page.index('<!-- results')])
     assert '2001-01-01' in once
