@@ -27,23 +27,33 @@ def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool 
     return from_stored(pages, spec.dtype, spec.shape)
 
 
-def read_arrays(archive: Archive, names: Sequence[str], *, mmap: bool, verify: bool) -> Iterator[np.ndarray[Any, Any]]:
+def read_arrays(
+    archive: Archive, names: Sequence[str], *, ahead: bool, mmap: bool, verify: bool
+) -> Iterator[np.ndarray[Any, Any]]:
     """Yields many arrays of an archive in order, while threads read the next large ones; see `read_array`.
 
     Fresh memory costs more to touch than bytes cost to read, and several cores touch it side by side.
+
+    Args:
+        archive: an open archive.
+        names: of `archive.specs`.
+        ahead: whether threads may read on; not where an array is only the raw material of another, for then those
+            that wait would be memory beyond the result.
+        mmap: as in `load_var_collection`.
+        verify: as in `load_var_collection`.
     """
     large = [archive.nbytes(name) >= _LARGE for name in names]
-    if sum(large) < 2:
+    if not ahead or sum(large) < 2:
         yield from (read_array(archive, name, mmap=mmap, verify=verify) for name in names)
         return
     threads = min(os.cpu_count() or 1, _THREADS)
-    ahead = (name for name, is_large in zip(names, large, strict=True) if is_large)
+    upcoming = (name for name, is_large in zip(names, large, strict=True) if is_large)
     pending: deque[Future[np.ndarray[Any, Any]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix='objio-load') as pool:
 
         def submit(count: int) -> None:
             pending.extend(
-                pool.submit(read_array, archive, name, mmap=mmap, verify=verify) for name in islice(ahead, count)
+                pool.submit(read_array, archive, name, mmap=mmap, verify=verify) for name in islice(upcoming, count)
             )
 
         submit(threads)

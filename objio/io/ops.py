@@ -281,18 +281,27 @@ def _arrays(
         MismatchError: at the end: values do not fit, or the file has several arrays for a variable, and they differ.
     """
     problems = []
-    firsts = read_arrays(archive, [match.sources[0].name for match in matches], mmap=mmap, verify=verify)
-    for match, first in zip(matches, firsts, strict=True):
+    names = [match.sources[0].name for match in matches]
+    as_they_are = not any(match.conversion for match in matches)
+    firsts = read_arrays(archive, names, ahead=as_they_are, mmap=mmap, verify=verify)
+    for match in matches:
         try:
-            for other in match.sources[1:]:
-                _compare(match.sources[0], first, other, read_array(archive, other.name, mmap=mmap, verify=verify))
-            array = first if match.wanted.number else convert(first, match.how, match.wanted.dtype)
+            array = _fitted(archive, match, next(firsts), mmap=mmap, verify=verify)
         except MismatchError as error:
             problems.append(value_problem(match, str(error)))
         if not problems:
             yield array
     if problems:
         raise value_mismatch(name, problems)
+
+
+def _fitted(
+    archive: Archive, match: Match, first: np.ndarray[Any, Any], *, mmap: bool, verify: bool
+) -> np.ndarray[Any, Any]:
+    """The array of the first source as the variable's dtype has it, once the other sources are known to be equal."""
+    for other in match.sources[1:]:
+        _compare(match.sources[0], first, other, read_array(archive, other.name, mmap=mmap, verify=verify))
+    return first if match.wanted.number else convert(first, match.how, match.wanted.dtype)
 
 
 def _compare(spec: ArraySpec, array: np.ndarray[Any, Any], other: ArraySpec, twin: np.ndarray[Any, Any]) -> None:
