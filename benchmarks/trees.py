@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from typing import Any
+from zlib import crc32
 
 _BLOCK = 1 << 22  # elements of the noise that every array is cut from: 16 MiB in float32, more than a cache holds
-_STEP = 1_000_003  # elements between the cuts of two arrays
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Tree:
 
         block, shape = _noise(self.dtype, seed), self.shapes[name]
         out = np.empty(prod(shape), block.dtype)
-        # Twice the same noise would let a file that stores equal arrays once look fast.
-        source, position = _STEP * self._position(name) % len(block), 0
+        # Each name starts elsewhere in the noise, so that an array that is taken for another is seen.
+        source, position = crc32(name.encode()) % len(block), 0
         while position < out.size:
             piece = block[source : source + out.size - position]
             out[position : position + len(piece)] = piece
@@ -57,11 +57,8 @@ class Tree:
         return {name: jax.ShapeDtypeStruct(shape, self.dtype) for name, shape in self.shapes.items()}
 
     def only(self, names: tuple[str, ...]) -> 'Tree':
-        """The same tree with fewer arrays; their values are others."""
+        """The same tree with fewer arrays."""
         return Tree({name: self.shapes[name] for name in names}, self.dtype)
-
-    def _position(self, name: str) -> int:
-        return _positions(tuple(self.shapes))[name]
 
 
 @cache
@@ -70,11 +67,6 @@ def _noise(dtype: str, seed: int) -> Any:
     import numpy as np
 
     return np.random.default_rng(seed).standard_normal(_BLOCK, dtype=np.float32).astype(jnp.dtype(dtype))
-
-
-@cache
-def _positions(names: tuple[str, ...]) -> dict[str, int]:
-    return {name: position for position, name in enumerate(names)}
 
 
 def gpt2(dtype: str) -> Tree:
