@@ -29,7 +29,8 @@ def one_of_two(folder: str) -> None:
     """Runs in each process; raises where a promise is broken."""
     assert (jax.process_count(), len(jax.devices()), len(jax.local_devices())) == (2, 4, 2)
     keys = jax.random.split(jax.random.key(1), 8)
-    own = Path(folder) / f'{jax.process_index()}.npz'
+    own = Path(folder) / str(jax.process_index()) / 'own.npz'  # apart, so that neither sees the other's temporary file
+    own.parent.mkdir()
 
     # Replicated over both processes: stored once, from the local copy, by either.
     objio.save_var_collection(own, {'w': spread(W), 'k': spread(keys)})
@@ -42,7 +43,7 @@ def one_of_two(folder: str) -> None:
     with pytest.raises(objio.UnsaveableError, match=r'far: its shards lie on several hosts.*\.orbax'):
         objio.save_var_collection(own, {'w': spread(W), 'far': spread(W, 'a')})
     assert own.stat().st_size == size
-    assert {path.name for path in Path(folder).iterdir()} <= {'0.npz', '1.npz'}
+    assert list(own.parent.iterdir()) == [own]
 
     # Loaded onto the sharding of the variable: each process keeps its slices.
     for axes in [('a',), (None, 'a'), ()]:
