@@ -9,6 +9,7 @@ Imports and targets belong to the preparation, work to what it returns:
     open(path, names)           from closed file to NumPy arrays to closed file
     mean(paths)                 gives name -> array
     background(path, tree)      what is timed gives a function that waits for the rest
+    held(path, tree)            the same, not timed: a step of a training loop is, between the two functions
     import()                    gives a statement
 """
 
@@ -23,6 +24,7 @@ LIMITS = {
     'load': 'read, huge pages, 2 threads',
     'resume': 'read, huge pages, 2 threads',
     'mean': 'read',
+    'held': 'nothing is saved',
     'import': 'import jax',
 }
 """The limit that an operation is held against where nothing else is said."""
@@ -41,7 +43,6 @@ class Way:
         limit: title of the limit that it is held against; '': the usual one.
         numpy: it ends with NumPy arrays where others end with arrays of JAX.
         most: the bytes above which it isn't run, for the memory it takes; 0: none.
-        extra: a quick run does without it, unless it is the limit there.
     """
 
     operation: str
@@ -50,7 +51,6 @@ class Way:
     limit: str = ''
     numpy: bool = False
     most: int = 0
-    extra: bool = False
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ LIBRARIES = (
             Way('resume', 'Orbax, async', replacing(load)),
             Way('pick', 'Orbax, async', pick),
             Way('background', 'Orbax, async', background),
+            Way('held', 'Orbax saves', background),
         ),
         ('orbax-checkpoint', 'tensorstore'),
     ),

@@ -1,5 +1,6 @@
 """objio, as its users call it."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -61,6 +62,34 @@ def background(path: str, tree: dict[str, Any]) -> Timed:
     return timed
 
 
+def hold(path: str, tree: dict[str, Any]) -> Timed:
+    """A background save that takes its snapshot and writes nothing until it is waited for."""
+    import objio
+
+    go_on = threading.Event()
+
+    def save_later(file: str, vc: Any) -> None:
+        go_on.wait()
+        objio.save_var_collection(file, vc, durable=False)
+
+    class Later(objio.Checkpoint):
+        SAVE_FN = staticmethod(save_later)
+
+    vc = objio.VarCollection.from_tree(tree)
+    checkpoint = Later(path, background=True, verbose=False)
+
+    def timed() -> Callable[[], None]:
+        checkpoint.save(vc, idx=1)
+
+        def finish() -> None:
+            go_on.set()
+            checkpoint.close()
+
+        return finish
+
+    return timed
+
+
 def statement(text: str) -> str:
     return text
 
@@ -74,7 +103,7 @@ LIBRARY = Library(
         Way('save', 'objio, durable=False', partial(save, durable=False)),
         Way('load', 'objio', load),
         Way('load', 'objio, mmap=True', partial(load, mmap=True)),
-        Way('load', 'objio, mmap=True, verify=False', partial(load, mmap=True, verify=False), extra=True),
+        Way('load', 'objio, mmap=True, verify=False', partial(load, mmap=True, verify=False)),
         Way('resume', 'objio', load),
         Way('resume', 'objio, mmap=True', partial(load, mmap=True)),
         Way('pick', 'objio, only=', pick),
@@ -83,6 +112,8 @@ LIBRARY = Library(
         Way('open', 'objio.open, mmap=True', partial(open_one, mmap=True)),
         Way('mean', 'objio.average', mean, numpy=True),
         Way('background', 'objio.Checkpoint', background),
+        Way('held', 'objio holds a snapshot', hold),
+        Way('held', 'objio saves', background),
         Way('import', 'import objio', partial(statement, 'import objio')),
         Way('import', 'import objio, objio.open', partial(statement, 'import objio; objio.open')),
         Way(

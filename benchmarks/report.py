@@ -8,6 +8,7 @@ from benchmarks.workloads import OPERATIONS
 
 BEGIN = '<!-- results: written by `make bench`, not by hand -->'
 END = '<!-- end of the results -->'
+_NO_SPEED = ('import', 'held')  # what moves no bytes from one place to another
 
 
 def document(results: dict[str, Any]) -> str:
@@ -117,7 +118,7 @@ def _lines_table(found: list[Line], operation: str, moved: int) -> str:
     head = ['', 'ms', 'least to most', 'GiB/s', 'vs the fastest peer', 'vs its limit', 'MiB above the arrays']
     if operation == 'background':
         head[3] = 'ms until written'
-    if operation == 'import':
+    if operation in _NO_SPEED:
         head[3] = ''
     rows = []
     for line in found:
@@ -131,7 +132,7 @@ def _lines_table(found: list[Line], operation: str, moved: int) -> str:
                 f'**{line.label}**' if line.role == 'objio' else line.label,
                 _milliseconds(line.seconds),
                 f'{_number(line.seconds.low * 1e3)} to {_number(line.seconds.high * 1e3)}',
-                '' if operation == 'import' else speed,
+                '' if operation in _NO_SPEED else speed,
                 _spread(line.against_peer),
                 _spread(line.against_limit),
                 '' if line.peak is None else f'{line.peak.median / 2**20:.0f}',

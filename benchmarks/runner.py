@@ -97,7 +97,7 @@ class Run:
     @property
     def jobs(self) -> int:
         """How many timed jobs there are in all rounds."""
-        return self.rounds * len(self._rows)
+        return sum(self._rounds(library) for library, _, _ in self._rows)
 
     def measure(self, tell: Tell) -> dict[str, Any]:
         """Runs every round.
@@ -109,7 +109,7 @@ class Run:
             what was measured, ready for JSON.
         """
         for number in range(self.rounds):
-            for group in self._groups():
+            for group in self._groups(number):
                 for job in self._order(group):
                     self._do(*job, number, tell)
                 if not self._together:
@@ -131,8 +131,12 @@ class Run:
             'operations': operations,
         }
 
-    def _groups(self) -> list[list[str]]:
-        names = list(self._libraries)
+    def _rounds(self, name: str) -> int:
+        return min(self.rounds, self._workload.fewer.get(name, self.rounds))
+
+    def _groups(self, number: int) -> list[list[str]]:
+        """The libraries of a round, those together whose files are there together."""
+        names = [name for name in self._libraries if number < self._rounds(name)]
         self._rng.shuffle(names)
         return [names] if self._together else [[name] for name in names]
 
@@ -140,7 +144,7 @@ class Run:
         """The jobs of a group: everything that writes, shuffled, then everything that reads, shuffled."""
         ways = [(name, way) for name in group for way in self._ways[name]]
         self._rng.shuffle(ways)
-        writes = [(name, way) for name, way in ways if way.operation in ('save', 'background', 'import')]
+        writes = [(name, way) for name, way in ways if way.operation in ('save', 'background', 'held', 'import')]
         reads = [(name, way) for name, way in ways if (name, way) not in writes]
         yield from writes
         for name in dict.fromkeys(name for name, _ in reads):
@@ -187,11 +191,10 @@ class Run:
 
 def _ways(library: Library, workload: Workload) -> list[Way]:
     def chosen(way: Way) -> bool:
-        size, limit = workload.tree.nbytes, workload.limits.get(way.operation, LIMITS.get(way.operation))
         return (
             way.operation in workload.operations
-            and (not way.most or size <= way.most)
-            and not (workload.brief and way.extra and way.title != limit)
+            and (not way.most or workload.tree.nbytes <= way.most)
+            and way.title not in workload.without
         )
 
     return [way for way in library.ways if chosen(way)]

@@ -33,6 +33,7 @@ class Line:
         numpy: it ends with NumPy arrays where others end with arrays of JAX.
         durable: it syncs before it returns.
         seconds: how long.
+        rounds: how often it was timed, where that is less often than others were; otherwise 0.
         done: how long until all was written, for saves in the background.
         peak: bytes of memory above the arrays.
         against_peer: how many times as fast as the fastest peer.
@@ -46,6 +47,7 @@ class Line:
     numpy: bool
     durable: bool
     seconds: Spread | None
+    rounds: int
     done: Spread | None
     peak: Spread | None
     against_peer: Spread | None
@@ -58,7 +60,9 @@ class Line:
         """The title, with what sets the row apart from others."""
         if self.role == 'limit':
             return f'limit: {self.title}'
-        notes = [note for note, holds in (('synced', self.durable), ('NumPy arrays', self.numpy)) if holds]
+        few = f'{self.rounds} round' + 's' * (self.rounds > 1)
+        facts = {'synced': self.durable, 'NumPy arrays': self.numpy, few: self.rounds}
+        notes = [note for note, holds in facts.items() if holds]
         return self.title + (f' ({", ".join(notes)})' if notes else '')
 
 
@@ -89,6 +93,7 @@ def lines(rows: list[dict[str, Any]], operation: str) -> list[Line]:
     """
     peer = fastest_peer(rows, operation)
     by_title = {row['title']: row for row in rows}
+    most = max((len(row['seconds']) for row in rows), default=0)
     found = []
     for row in rows:
         whole = not row['error']
@@ -99,6 +104,7 @@ def lines(rows: list[dict[str, Any]], operation: str) -> list[Line]:
                 row['numpy'] and operation not in NUMPY_OPERATIONS,
                 row['durable'],
                 Spread.of(row['seconds']) if whole else None,
+                len(row['seconds']) if len(row['seconds']) < most else 0,
                 Spread.of(row.get('done', [])) if whole else None,
                 Spread.of(row['peak']) if whole else None,
                 speedup(row, peer),

@@ -6,9 +6,13 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +56,44 @@ def test_every_operation_is_measured_and_checked(tmp_path: Path, disk: int) -> N
     assert all(len(each['seconds']) == 2 and min(each['seconds']) > 0 for each in rows)
     assert len(told) == run.jobs
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slow_library_takes_part_in_the_first_rounds_only(tmp_path: Path) -> None:
+    """A library with fewer rounds runs in the first ones, is compared inside those, and its label says how many."""
+    from benchmarks.runner import Run
+    from benchmarks.summary import Spread, lines
+    from benchmarks.workloads import TINY
+
+    workload = replace(TINY[0], operations=('save',), fewer={'np.savez': 1}, without=('write',))
+    ran: list[str] = []
+
+    def do(job: dict[str, Any]) -> dict[str, Any]:
+        ran.append(job['title'])
+        return {'seconds': float(len(ran)), 'peak': 0}
+
+    run = Run('tiny', workload, tmp_path, disk=0, rng=random.Random(0), rounds=3, do=do)
+    saves = run.measure(lambda _: None)['operations']['save']
+    assert (ran.count('np.savez'), ran.count('objio'), ran.count('write')) == (1, 3, 0)
+    assert len(ran) == run.jobs
+    found = {line.title: line for line in lines(saves, 'save')}
+    assert found['np.savez'].label == 'np.savez (1 round)'
+    assert found['objio'].label == 'objio (synced)'
+    times = {each['title']: each['seconds'] for each in saves}
+    assert found['objio'].against_peer == Spread.of([times['np.savez'][0] / times['objio'][0]])
+
+
+def test_what_a_snapshot_costs_is_measured_while_it_is_held(tmp_path: Path) -> None:
+    """Until it is told to go on, the save of that row has a snapshot and no file; what it then writes is the snapshot."""
+    from benchmarks.ours import hold
+
+    arrays = {'w': jnp.arange(6.0)}
+    finish = hold(str(tmp_path), arrays)()
+    stepped = jax.jit(lambda array: array + 1, donate_argnums=0)(arrays['w'])
+    assert list((tmp_path / 'ckpt').glob('*.npz')) == []
+    finish()
+    (save,) = (tmp_path / 'ckpt').glob('*.npz')
+    assert np.load(save)['w'].tolist() == [0, 1, 2, 3, 4, 5]
+    assert stepped.tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_run_prints_its_tables(tmp_path: Path) -> None:
