@@ -18,7 +18,7 @@ stamp := $(VENV)/.installed
 help:
 	@echo 'make demo     train on real digits, get killed, resume, average the last saves'
 	@echo 'make test     run every test (PYTEST_ARGS="-n 2 tests/io" chooses; ALLOW_SKIP=1 passes over missing system tools)'
-	@echo 'make bench    measure objio beside its peers and the machine, an hour and a half; bench-quick: two minutes; bench-torch'
+	@echo 'make bench    measure objio beside its peers and the machine, 40 minutes; bench-quick: two minutes; bench-torch'
 	@echo 'make lint     check style and types'
 	@echo 'make format   put the code into shape'
 	@echo 'make docs     build the site into site/, warnings are errors'

@@ -19,12 +19,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.machine import commit, filesystem, machine, versions
 from benchmarks.plots import draw
-from benchmarks.report import goals, growth, rewritten, workload_tables
+from benchmarks.report import document, goals, growth, overview, rewritten, workload_tables
 from benchmarks.runner import ROOT, Run
 from benchmarks.workloads import SETS
 
 HERE = Path(__file__).parent
 ASSETS = ROOT / 'docs' / 'assets'
+PAGES = {HERE / 'README.md': document, ROOT / 'docs' / 'reference' / 'benchmarks.md': overview}
+"""What the results stand in, and what writes them there."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,12 +152,13 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
 
 
 def publish(results: dict[str, Any]) -> None:
-    """Writes results where the repository keeps them: JSON, plots, and the tables of README.md."""
+    """Writes results where the repository keeps them: JSON, plots, and the tables of README.md and of the site."""
     write_json(results_file(results['date']), results)
     draw(results, ASSETS)
-    page = HERE / 'README.md'
-    page.write_text(rewritten(page.read_text(encoding='utf-8'), results), encoding='utf-8')
-    print(f'written: benchmarks/README.md, benchmarks/results/{results["date"]}.json, docs/assets/benchmark-*.png')
+    for page, tables in PAGES.items():
+        page.write_text(rewritten(page.read_text(encoding='utf-8'), tables(results)), encoding='utf-8')
+    pages = ', '.join(str(page.relative_to(ROOT)) for page in PAGES)
+    print(f'written: {pages}, benchmarks/results/{results["date"]}.json, docs/assets/benchmark-*.png')
 
 
 def results_file(date: str) -> Path:

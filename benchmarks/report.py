@@ -1,4 +1,4 @@
-"""Tables of a run in Markdown, as they stand in README.md and on the terminal."""
+"""Tables of a run in Markdown, as they stand in README.md, on the site and on the terminal."""
 
 from typing import Any
 
@@ -12,21 +12,47 @@ _NO_SPEED = ('import', 'held')  # what moves no bytes from one place to another
 
 
 def document(results: dict[str, Any]) -> str:
-    """Everything that a whole run found."""
-    workloads = results['workloads']
-    parts = [_where(results), '## Goals', *goals(workloads)]
-    parts += ['## GPT-2 124M at a glance', '![GPT-2 124M, float32](../docs/assets/benchmark-gpt2.png)']
+    """Everything that a whole run found, for README.md."""
+    workloads, grown = results['workloads'], _grown(results)
+    parts = _found(results, '../docs/assets')
     for workload in workloads:
         if not workload['group']:
             parts += workload_tables(workload)
-    grown = [workload for workload in workloads if workload['group']]
     if grown:
-        parts += ['## Growth', '![growth](../docs/assets/benchmark-growth.png)', *growth(grown)]
+        parts += [*_growth_plot('../docs/assets'), *growth(grown)]
     return '\n\n'.join(parts)
 
 
-def rewritten(page: str, results: dict[str, Any]) -> str:
-    """A page with what stands between its two marks replaced by the tables of a run.
+def overview(results: dict[str, Any]) -> str:
+    """What a run found in short, for the site."""
+    parts = _found(results, '../assets')
+    for workload in results['workloads']:
+        if workload['name'] == 'background':
+            parts += workload_tables(workload)
+    if _grown(results):
+        parts += _growth_plot('../assets')
+    return '\n\n'.join(parts)
+
+
+def _found(results: dict[str, Any], assets: str) -> list[str]:
+    """Where it was measured, the goals, and the plot of GPT-2."""
+    workloads = results['workloads']
+    parts = [_where(results), '## Goals', *goals(workloads)]
+    if any(workload['name'] == 'gpt2-f32' for workload in workloads):
+        parts += ['## GPT-2 124M at a glance', f'![Saving and loading GPT-2 124M, GiB/s]({assets}/benchmark-gpt2.png)']
+    return parts
+
+
+def _grown(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return [workload for workload in results['workloads'] if workload['group']]
+
+
+def _growth_plot(assets: str) -> list[str]:
+    return ['## Growth', f'![Milliseconds by size and by number of arrays]({assets}/benchmark-growth.png)']
+
+
+def rewritten(page: str, found: str) -> str:
+    """A page with what stands between its two marks replaced by what a run found.
 
     Raises:
         ValueError: the page lacks a mark.
@@ -35,7 +61,7 @@ def rewritten(page: str, results: dict[str, Any]) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f'the page has no place for the results: expected {BEGIN!r} and after it {END!r}')
-    return f'{head}{begin}\n\n{document(results)}\n\n{end}{tail}'
+    return f'{head}{begin}\n\n{found}\n\n{end}{tail}'
 
 
 def workload_tables(workload: dict[str, Any]) -> list[str]:
@@ -131,7 +157,7 @@ def _lines_table(found: list[Line], operation: str, moved: int) -> str:
             [
                 f'**{line.label}**' if line.role == 'objio' else line.label,
                 _milliseconds(line.seconds),
-                f'{_number(line.seconds.low * 1e3)} to {_number(line.seconds.high * 1e3)}',
+                '' if line.rounds == 1 else f'{_number(line.seconds.low * 1e3)} to {_number(line.seconds.high * 1e3)}',
                 '' if operation in _NO_SPEED else speed,
                 _spread(line.against_peer),
                 _spread(line.against_limit),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -156,17 +157,34 @@ def test_ratios_are_taken_inside_a_round() -> None:
 
 def test_a_run_rewrites_its_section_of_the_page_alone() -> None:
     """Tables replace what stands between the marks; a page without marks is refused."""
+    from benchmarks.__main__ import PAGES
     from benchmarks.report import rewritten
 
-    page = (ROOT / 'benchmarks' / 'README.md').read_text(encoding='utf-8')
     place = dict.fromkeys(('processor', 'cores', 'memory', 'filesystem', 'system', 'python'), 'x')
     results = {'date': '2001-01-01', 'machine': place, 'versions': {}, 'minutes': 90, 'commit': 'abc', 'workloads': []}
-    once = rewritten(page, results)
-    assert once.startswith(page[: page.index('<!-- results')])
-    assert '2001-01-01' in once
-    assert rewritten(once, results) == once
+    for path, tables in PAGES.items():
+        page = path.read_text(encoding='utf-8')
+        once = rewritten(page, tables(results))
+        assert once.startswith(page[: page.index('<!-- results')])
+        assert '2001-01-01' in once
+        assert rewritten(once, tables(results)) == once
     with pytest.raises(ValueError, match='no place for the results'):
-        rewritten('# Benchmarks', results)
+        rewritten('# Benchmarks', 'tables')
+
+
+def test_the_pages_show_the_newest_results() -> None:
+    """README.md and the site say what the newest file of results says, and name plots that are there."""
+    from benchmarks.__main__ import PAGES, results_file
+    from benchmarks.report import BEGIN, END, rewritten
+
+    newest = max(results_file('').parent.glob('*.json'), default=None)
+    for path, tables in PAGES.items():
+        page = path.read_text(encoding='utf-8')
+        if newest is None:
+            assert f'{BEGIN}\n\n{END}' in page
+        else:
+            assert rewritten(page, tables(json.loads(newest.read_text(encoding='utf-8')))) == page
+        assert all((path.parent / plot).is_file() for plot in re.findall(r'!\[.*?\]\((.*?)\)', page))
 
 
 def test_a_run_draws_its_plots(tmp_path: Path) -> None:
