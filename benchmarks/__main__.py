@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     whole = options.set == 'full' and not options.only
     if whole:
-        options.json = options.json or results_file(datetime.now(tz=UTC).strftime('%Y-%m-%d'))
+        # Not where the repository keeps results: the pages show the newest of those, and are written at the end.
+        options.json = options.json or options.folder / 'benchmarks.json'
     # Whoever stops it finds no gigabytes left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.folder.mkdir(parents=True, exist_ok=True)
