@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     if whole:
         # Not where the repository keeps results: the pages show the newest of those, and are written at the end.
         options.json = options.json or options.folder / 'benchmarks.json'
+        options.json.unlink(missing_ok=True)
     # Whoever stops it finds no gigabytes left behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options.folder.mkdir(parents=True, exist_ok=True)

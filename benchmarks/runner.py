@@ -97,7 +97,7 @@ class Run:
     @property
     def jobs(self) -> int:
         """How many timed jobs there are in all rounds."""
-        return sum(self._rounds(library) for library, _, _ in self._rows)
+        return sum(self._rounds(name, title) for name, _, title in self._rows)
 
     def measure(self, tell: Tell) -> dict[str, Any]:
         """Runs every round.
@@ -110,7 +110,7 @@ class Run:
         """
         for number in range(self.rounds):
             for group in self._groups(number):
-                for job in self._order(group):
+                for job in self._order(group, number):
                     self._do(*job, number, tell)
                 if not self._together:
                     self._clear(group)
@@ -131,18 +131,19 @@ class Run:
             'operations': operations,
         }
 
-    def _rounds(self, name: str) -> int:
-        return min(self.rounds, self._workload.fewer.get(name, self.rounds))
+    def _rounds(self, name: str, title: str) -> int:
+        fewer = self._workload.fewer
+        return min(self.rounds, fewer.get(title, fewer.get(name, self.rounds)))
 
     def _groups(self, number: int) -> list[list[str]]:
         """The libraries of a round, those together whose files are there together."""
-        names = [name for name in self._libraries if number < self._rounds(name)]
+        names = list(dict.fromkeys(name for name, _, title in self._rows if number < self._rounds(name, title)))
         self._rng.shuffle(names)
         return [names] if self._together else [[name] for name in names]
 
-    def _order(self, group: list[str]) -> Iterator[tuple[str, Way | None]]:
-        """The jobs of a group: everything that writes, shuffled, then everything that reads, shuffled."""
-        ways = [(name, way) for name in group for way in self._ways[name]]
+    def _order(self, group: list[str], number: int) -> Iterator[tuple[str, Way | None]]:
+        """The jobs of a group in a round: everything that writes, shuffled, then everything that reads, shuffled."""
+        ways = [(name, way) for name in group for way in self._ways[name] if number < self._rounds(name, way.title)]
         self._rng.shuffle(ways)
         writes = [(name, way) for name, way in ways if way.operation in ('save', 'background', 'held', 'import')]
         reads = [(name, way) for name, way in ways if (name, way) not in writes]
