@@ -5,14 +5,30 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from objio.formats import Archive, ArraySpec, Entry, SeekableSink, dtypes, npz
-from objio.formats.layout import array_member, manifest_member
-from objio.formats.zip_records import end_records
+from objio.formats import Archive, ArraySpec, Encoded, SeekableSink, dtypes, npz
+from objio.formats.layout import content as content_of
+from objio.formats.layout import manifest_alone
+from objio.formats.zip_records import Members, end_records
+
+
+class Entry(NamedTuple):
+    """One array on its way into a file."""
+
+    name: str
+    spec: ArraySpec
+    blocks: Callable[[], Iterable[memoryview | bytes]]
+
+
+def encoded(entries: Iterable[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any]) -> Encoded:
+    """A file with these arrays, laid out."""
+    by_name = {item.name: item for item in entries}
+    specs = {name: item.spec for name, item in by_name.items()}
+    return npz.encode(specs, lambda name: by_name[name].blocks(), aliases, metadata)
 
 
 class MemorySink:
@@ -66,7 +82,7 @@ def entry(name: str, array: np.ndarray, label: str | None = None) -> Entry:
     label = label or dtypes.label_of(array.dtype)
     words = dtypes.WRITABLE[label].words
     shape = array.shape[: array.ndim - len(words)]
-    return Entry(ArraySpec(name, label, shape), lambda: dtypes.blocks(array, label))
+    return Entry(name, ArraySpec(label, shape), lambda: dtypes.blocks(array, label))
 
 
 def written(
@@ -76,11 +92,11 @@ def written(
     sink: MemorySink | None = None,
 ) -> bytes:
     """The bytes of an npz file."""
-    encoded = npz.encode(entries, aliases or {}, metadata or {})
+    file = encoded(entries, aliases or {}, metadata or {})
     sink = sink or SeekableMemorySink()
     assert isinstance(sink, SeekableSink) == hasattr(sink, 'write_at')
-    encoded.write(sink)
-    assert len(sink.value()) == encoded.size
+    file.write(sink)
+    assert len(sink.value()) == file.size
     return sink.value()
 
 
@@ -117,7 +133,7 @@ def forged(
     arrays: list[list[object]] | None = None,
     change: Callable[[bytes], bytes] = bytes,
     content: bytes = b'',
-    stored: tuple[ArraySpec, ...] = (),
+    stored: Mapping[str, ArraySpec] | None = None,
     **fields: object,
 ) -> bytes:
     """A file whose checksums are right and whose manifest says what it likes.
@@ -129,19 +145,19 @@ def forged(
         stored: arrays of zeros that stand there instead, with their entries in the directory.
         fields: further keys of the manifest.
     """
-    directory = b''
-    for spec in stored:
-        zeros = array_member(spec, len(content))
-        crc = zlib.crc32(zeros.head + bytes(zeros.nbytes))
-        content += zeros.local_header(crc) + bytes(zeros.nbytes)
-        directory += zeros.entry(crc)
+    crcs = []
+    heads, sizes = zip(*map(content_of, stored.values()), strict=True) if stored else ((), ())
+    zeros = Members([name.encode() + b'.npy' for name in stored or ()], heads, sizes)
+    for index, (head, size) in enumerate(zip(heads, sizes, strict=True)):
+        crcs.append(zlib.crc32(head + bytes(size)))
+        content += zeros.local_headers(index, index + 1, crcs[-1:])[0] + bytes(size)
     whole = {'format': 'objio-npz', 'version': 1, 'arrays': arrays or [], 'aliases': {}, 'metadata': {}} | fields
     text = change(json.dumps(whole, ensure_ascii=False, separators=(',', ':')).encode('utf-8', 'surrogatepass'))
-    member = manifest_member(len(text), len(content))
+    member = manifest_alone(len(text), len(content))
     crc = zlib.crc32(text)
-    body = content + member.local_header(crc) + text
-    directory += member.entry(crc)
-    return body + directory + end_records(len(stored) + 1, len(directory), len(body))
+    body = content + member.local_headers(0, 1, [crc])[0] + text
+    directory = zeros.directory(crcs) + member.directory([crc])
+    return body + directory + end_records(len(zeros) + 1, len(directory), len(body))
 
 
 def npy(array: np.ndarray) -> bytes:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from objio.formats import ArraySpec, Entry
+from support_formats import Entry
+
+from objio.formats import ArraySpec
 
 # label, itemsize, words of a key, smallest and largest stored byte where not all are values
 DTYPES = [
@@ -62,7 +64,7 @@ def arrays() -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 def content() -> tuple[list[Entry], Mapping[str, str], Mapping[str, Any]]:
     """The golden file as a format takes it."""
     entries = [
-        Entry(ArraySpec(name, label, shape), lambda data=data: [memoryview(data)] if data else [])
+        Entry(name, ArraySpec(label, shape), lambda data=data: [memoryview(data)] if data else [])
         for name, (label, shape, data) in arrays().items()
     ]
     return entries, ALIASES, METADATA

@@ -1,14 +1,13 @@
 """HOW one file's bytes lie: what every format takes and gives, and the suffix that chooses one.
 
-A format turns named arrays into bytes and back. It knows neither JAX nor paths: arrays come to it as `Entry`
-(a label for the dtype, a logical shape, blocks of bytes) and leave it through an `Archive`; bytes go to a `Sink`
+A format turns named arrays into bytes and back. It knows neither JAX nor paths: arrays come to it as `ArraySpec`
+(a label for the dtype, a logical shape) by name and `Blocks` of bytes, and leave it through an `Archive`; bytes go to a `Sink`
 and come from a `Source`, which `objio.storage` provides. Every buffer is a `memoryview` of bytes.
 """
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 
 class Sink(Protocol):
@@ -43,21 +42,19 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ArraySpec:
-    """One array as a file describes it."""
+class ArraySpec(NamedTuple):
+    """What a file says of an array besides its name."""
 
-    name: str
     dtype: str  # a label of `objio.formats.dtypes`
     shape: tuple[int, ...]  # the logical shape: that of the keys, not of their words
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One array on its way into a file."""
+Blocks = Callable[[str], Iterable[memoryview | bytes]]
+"""Gives the stored bytes, in order, of the array of a name; may be asked for twice."""
 
-    spec: ArraySpec
-    blocks: Callable[[], Iterable[memoryview]]  # the stored bytes in order; may be asked for twice
+
+Allocate = Callable[[int], memoryview]
+"""Gives fresh memory of so many bytes, whose first byte lies at a multiple of 64."""
 
 
 class Encoded(Protocol):
@@ -86,6 +83,15 @@ class Archive(Protocol):
         """Fills `buffer` with the stored bytes (C order, little-endian); FormatError where they are damaged."""
         ...
 
+    def read_small(
+        self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
+    ) -> Iterator[memoryview]:
+        """Yields the stored bytes of many small arrays, neighbours in the file from one read and one block of memory.
+
+        Otherwise as `read_into`, or with `mmap` as `mapped`, where that can be.
+        """
+        ...
+
     def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
         """Yields the stored bytes `size` at a time, the rest at last; what was yielded is overwritten by the next.
 
@@ -101,7 +107,9 @@ class Archive(Protocol):
 class Format(Protocol):
     """What each module of this folder offers."""
 
-    def encode(self, entries: Sequence[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any]) -> Encoded:
+    def encode(
+        self, specs: Mapping[str, ArraySpec], blocks: Blocks, aliases: Mapping[str, str], metadata: Mapping[str, Any]
+    ) -> Encoded:
         """Checks names, aliases and metadata and lays the file out; nothing is written yet."""
         ...
 

@@ -6,9 +6,9 @@ and one form for each value, so that equal values make equal files.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -19,6 +19,7 @@ from objio.errors import UnsaveableError
 
 # A piece that was copied is still in the cache when its checksum is taken and it is written.
 _PIECE = 1 << 20
+_SMALL = 1 << 14  # bytes: below it a copy costs less than a view of bytes
 
 _NATIVE = {
     'bool': '|b1',
@@ -70,7 +71,7 @@ _KEY_WORDS = {'threefry2x32': 2, 'threefry4x32': 4, 'philox2x32': 1, 'philox4x32
 _KEY = re.compile(r'key<(\w+)>')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stored:
     """How the values of one dtype stand in a file."""
 
@@ -80,28 +81,23 @@ class Stored:
     words: tuple[int, ...] = ()  # the axis that keys add at the end of the shape
     limits: tuple[int, int] | None = None  # smallest and largest stored byte, where not all bytes are values
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the values in memory.
 
         Raises:
             TypeError: the installed `ml_dtypes` is too old to know the dtype.
         """
-        return _in_memory(self.label, self.descr)
+        if self.label not in _BITS and self.label not in _VALUES:
+            return np.dtype(self.descr)
+        scalar: type | None = getattr(ml_dtypes, self.label, None)
+        if scalar is None:
+            raise TypeError(f'ml_dtypes {ml_dtypes.__version__} does not know {self.label!r}; install a newer one')
+        return np.dtype(scalar)
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
         """How many bytes an array of the logical `shape` takes in a file."""
         return prod(shape) * prod(self.words) * self.itemsize
-
-
-@lru_cache(maxsize=256)
-def _in_memory(label: str, descr: str) -> np.dtype[Any]:
-    if label not in _BITS and label not in _VALUES:
-        return np.dtype(descr)
-    scalar: type | None = getattr(ml_dtypes, label, None)
-    if scalar is None:
-        raise TypeError(f'ml_dtypes {ml_dtypes.__version__} does not know {label!r}; install a newer one')
-    return np.dtype(scalar)
 
 
 def _table() -> dict[str, Stored]:
@@ -115,6 +111,8 @@ def _table() -> dict[str, Stored]:
 
 
 WRITABLE = _table()  # label -> what objio writes; everything else is refused at save
+# The labels of dtypes whose values stand in memory as they are stored, but for the byte order.
+STRAIGHT = {label for label, form in WRITABLE.items() if form.limits is None and not form.words}
 
 _BY_KIND = {(np.dtype(descr).kind, np.dtype(descr).itemsize): label for label, descr in _NATIVE.items()}
 _BY_TYPE = {getattr(ml_dtypes, label): label for label in (*_BITS, *_VALUES) if hasattr(ml_dtypes, label)}
@@ -150,6 +148,7 @@ def _foreign(label: str) -> Stored:
     raise ValueError(f'no dtype is called {label!r} in a file{hint}')
 
 
+@lru_cache(maxsize=256)
 def _find(dtype: np.dtype[Any]) -> str | None:
     if dtype.type in _BY_TYPE:
         return _BY_TYPE[dtype.type]
@@ -191,10 +190,11 @@ def foreign_label(dtype: np.dtype[Any]) -> str | None:
     return label
 
 
-def blocks(array: np.ndarray[Any, Any], label: str) -> Iterator[memoryview]:
-    """Yields the stored bytes of `array`, in order, copying no more than 1 MiB at a time.
+def blocks(array: np.ndarray[Any, Any], label: str) -> Iterable[memoryview | bytes]:
+    """The stored bytes of `array`, in order, copying no more than 1 MiB at a time.
 
-    Where the bytes in memory are already those of the file they are yielded as they are, without a copy.
+    Where the bytes in memory are already those of the file they are given as they are, without a copy but for small
+    arrays.
 
     Args:
         array: of any shape, layout and byte order; for keys their words, `uint32` with the words as the last axis.
@@ -210,19 +210,19 @@ def blocks(array: np.ndarray[Any, Any], label: str) -> Iterator[memoryview]:
             raise TypeError(f'blocks of {label!r} need an array of {dtype}, got one of {array.dtype}')
         if label in _BITS:
             array = array.view(np.dtype(form.descr).newbyteorder('>'))
-    if array.size == 0:
-        return
-    if form.limits is None and array.dtype == dtype and array.flags.c_contiguous:
-        yield array.reshape(-1).view(np.uint8).data
-        return
-    for piece in _pieces(array):
-        yield _canonical(piece, form).reshape(-1).view(np.uint8).data
+    if form.limits is None and array.dtype == dtype:
+        if array.nbytes <= _SMALL:
+            return (array.tobytes(),)
+        if array.flags.c_contiguous:
+            return (array.reshape(-1).view(np.uint8).data,)
+    return (_canonical(piece, form).reshape(-1).view(np.uint8).data for piece in _pieces(array))
 
 
 def _pieces(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
     """Cuts an array, along its leading axes, into pieces of at most `_PIECE` bytes in C order."""
     if array.nbytes <= _PIECE:
-        yield array
+        if array.size:
+            yield array
         return
     rows = _PIECE // (array.nbytes // len(array))
     if rows:
@@ -276,6 +276,8 @@ def from_stored(buffer: Any, label: str, shape: tuple[int, ...]) -> np.ndarray[A
         array([1.], dtype=float32)
     """
     form = stored(label)
+    if label in _NATIVE:
+        return np.ndarray(shape, form.dtype, buffer)
     flat = np.frombuffer(buffer, form.descr)
     if label in _BITS or (label in _VALUES and form.descr == '|u1'):
         flat = flat.view(form.dtype)

@@ -3,7 +3,7 @@
 An Objax file holds the names as an array of text, `names`, and the arrays as `0`, `1`, ... in that order.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import ArraySpec, Source, npy
+from objio.formats import Allocate, ArraySpec, Source, npy
 from objio.formats.dtypes import Stored, stored
 from objio.formats.foreign_members import DEFLATED, STORED, ForeignMember, content, first_bytes, read_members
 from objio.formats.reading import check, damaged, scan, scan_pieces
@@ -54,7 +54,7 @@ class ForeignArchive:
                 )
             self.kind = 'Objax npz'
             self._arrays = dict(zip(self._names(len(numbered)), map(self._arrays.__getitem__, numbered), strict=True))
-        specs = {name: ArraySpec(name, head.label, head.shape) for name, (_, head) in self._arrays.items()}
+        specs = {name: ArraySpec(head.label, head.shape) for name, (_, head) in self._arrays.items()}
         self.specs: Mapping[str, ArraySpec] = MappingProxyType(specs)
         self.aliases: Mapping[str, str] = MappingProxyType({})
         self.metadata: Mapping[str, Any] = MappingProxyType({})
@@ -110,6 +110,15 @@ class ForeignArchive:
         if turned:
             swapped = np.frombuffer(target, dtype).reshape(head.shape[::-1]).T
             np.frombuffer(buffer, dtype).reshape(head.shape)[...] = swapped
+
+    def read_small(
+        self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
+    ) -> Iterator[memoryview]:
+        """See `Archive`."""
+        for name in names:
+            buffer = allocate(self.nbytes(name))
+            self.read_into(name, buffer, verify=verify)
+            yield buffer
 
     def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
         """Yields the bytes of an array `size` at a time; one that must be inflated or turned is held whole."""

@@ -3,41 +3,43 @@
 Writer and reader share it: the one fills in the arrays, the other compares.
 """
 
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from math import prod
 
 from objio.formats import ArraySpec, npy
 from objio.formats.dtypes import WRITABLE
-from objio.formats.names import MANIFEST, member_name
-from objio.formats.zip_records import Member
+from objio.formats.names import MANIFEST, member_names
+from objio.formats.zip_records import Members
 
 LARGEST_MANIFEST = 1 << 30  # bytes
 
 
-def array_member(spec: ArraySpec, offset: int) -> Member:
-    """The member that holds an array and whose local header starts at `offset`.
+@lru_cache(maxsize=4096)
+def content(spec: ArraySpec) -> tuple[bytes, int]:
+    """The NPY header of an array, and how many bytes follow it.
 
     Raises:
         ValueError: no file can hold such an array; the message says why.
     """
-    try:
-        head, nbytes = _content(spec.dtype, spec.shape)
-    except ValueError as error:
-        raise ValueError(f'{spec.name!r}: {error}') from error
-    return Member(member_name(spec.name), offset, head, nbytes)
-
-
-@lru_cache(maxsize=4096)
-def _content(dtype: str, shape: tuple[int, ...]) -> tuple[bytes, int]:
-    """The NPY header of an array, and how many bytes follow it."""
-    form = WRITABLE.get(dtype)
+    form = WRITABLE.get(spec.dtype)
     if form is None:
-        raise ValueError(f'objio-npz 1 has no dtype {dtype!r}')
-    shape += form.words
+        raise ValueError(f'objio-npz 1 has no dtype {spec.dtype!r}')
+    shape = spec.shape + form.words
     npy.check_shape(shape, form.itemsize)
     return npy.header(form.descr, shape), prod(shape) * form.itemsize
 
 
-def manifest_member(size: int, offset: int) -> Member:
+def members(names: Collection[str], heads: Sequence[bytes], sizes: Sequence[int], manifest_size: int) -> Members:
+    """The members of a file: the arrays with what `content` gives for each, then the manifest.
+
+    Raises:
+        UnsaveableError: a name that no file can hold.
+        ValueError: the arrays take more bytes than any file can hold.
+    """
+    return Members([*member_names(names), MANIFEST.encode()], [*heads, b''], [*sizes, manifest_size])
+
+
+def manifest_alone(size: int, offset: int) -> Members:
     """The member that holds a manifest of `size` bytes and whose local header starts at `offset`."""
-    return Member(MANIFEST.encode(), offset, b'', size)
+    return Members([MANIFEST.encode()], [b''], [size], offset)

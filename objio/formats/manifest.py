@@ -5,7 +5,7 @@ The spelling is that of `json.dumps(m, ensure_ascii=False, allow_nan=False, sepa
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring as quote
 from math import isfinite
@@ -29,15 +29,16 @@ _DEEPEST = 100
 _INTEGER_BITS = 14_284  # 4,300 decimal digits, which is what Python's own parser takes
 
 
-def dump(specs: Iterable[ArraySpec], aliases: Mapping[str, str], metadata: Mapping[str, Any]) -> bytes:
+def dump(specs: Mapping[str, ArraySpec], aliases: Mapping[str, str], metadata: Mapping[str, Any]) -> bytes:
     """The manifest's bytes. Names and metadata must have been checked."""
-    arrays = ','.join(map(_array, specs))
+    arrays = ','.join([f'[{quote(name)},{_form(spec)}]' for name, spec in specs.items()])
     pairs = ','.join(f'{quote(name)}:{quote(target)}' for name, target in aliases.items())
     return b''.join((_HEAD, arrays.encode(), _ALIASES, pairs.encode(), _METADATA, _json(metadata), b'}'))
 
 
-def _array(spec: ArraySpec) -> str:
-    return f'[{quote(spec.name)},"{spec.dtype}",[{",".join(map(str, spec.shape))}]]'
+@lru_cache(maxsize=4096)
+def _form(spec: ArraySpec) -> str:
+    return f'"{spec.dtype}",[{",".join(map(str, spec.shape))}]'
 
 
 def _json(value: Any) -> bytes:
@@ -99,7 +100,9 @@ def check_version(text: bytes) -> None:
         raise ValueError(f'expected it to start with {_HEAD.decode()}, found {text[: len(_HEAD)]!r}')
 
 
-def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callable[[str, str], None]) -> dict[str, Any]:
+def parse(
+    text: bytes, add_array: Callable[[str, ArraySpec], None], add_alias: Callable[[str, str], None]
+) -> dict[str, Any]:
     """Reads a manifest whose version was checked; the first array or alias that lies ends the reading.
 
     Returns:
@@ -108,8 +111,8 @@ def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callab
     Raises:
         ValueError: the text is not a manifest as `dump` spells it, or what `add_array` and `add_alias` raise.
     """
-    at = _items(text, len(_HEAD), _ARRAY, _ALIASES, lambda found: add_array(_read_array(found)))
-    at = _items(text, at, _ALIAS, _METADATA, lambda found: add_alias(_text(found[1]), _text(found[2])))
+    at = _items(text, len(_HEAD), _ARRAY, _ALIASES, lambda name, *form: add_array(_text(name), _spec(*form)))
+    at = _items(text, at, _ALIAS, _METADATA, lambda name, target: add_alias(_text(name), _text(target)))
     metadata = text[at:-1]
     try:
         value = json.loads(metadata)
@@ -123,29 +126,27 @@ def parse(text: bytes, add_array: Callable[[ArraySpec], None], add_alias: Callab
     return value
 
 
-def _items(text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Callable[[re.Match[bytes]], None]) -> int:
+def _items(text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Callable[..., None]) -> int:
     """Reads items with a comma between them up to the bytes `after`; returns the position behind these."""
     if text.startswith(after, at):
         return at + len(after)
-    while found := item.match(text, at):
-        add(found)
-        at = found.end()
-        if text.startswith(after, at):
-            return at + len(after)
-        if text[at : at + 1] != b',':
+    for found in item.finditer(text, at):
+        start, end = found.span()
+        if start != at:
             break
-        at += 1
+        add(*found.groups())
+        if text[end : end + 1] != b',':
+            if text.startswith(after, end):
+                return end + len(after)
+            at = end
+            break
+        at = end + 1
     raise ValueError(f'at byte {at}: expected an item or {after!r}, found {text[at : at + 40]!r}')
 
 
-def _read_array(found: re.Match[bytes]) -> ArraySpec:
-    name, dtype, shape = found.groups()
-    return ArraySpec(_text(name), *_form(dtype, shape))
-
-
 @lru_cache(maxsize=4096)
-def _form(dtype: bytes, shape: bytes) -> tuple[str, tuple[int, ...]]:
-    return dtype.decode(), tuple(map(int, shape.split(b','))) if shape else ()
+def _spec(dtype: bytes, shape: bytes) -> ArraySpec:
+    return ArraySpec(dtype.decode(), tuple(map(int, shape.split(b','))) if shape else ())
 
 
 def _text(raw: bytes) -> str:

@@ -5,7 +5,9 @@ take for something else: a path that leads out of the folder, a drive, a second 
 all of it, so that two names never share a member.
 """
 
+import contextlib
 import re
+from collections.abc import Collection
 
 from objio.errors import UnsaveableError
 
@@ -13,9 +15,9 @@ MANIFEST = 'objio.json'
 _LONGEST = 4095  # bytes of a member name: what common tools and file systems take for a path
 
 # Words with single dots or slashes between them, none of which looks like a suffix that matters: nearly every name.
-_ORDINARY = re.compile(
-    r'[^%\\\x00-\x1f\x7f/.:]++(?:[./](?!npy|json)[^%\\\x00-\x1f\x7f/.:]++)*+', re.IGNORECASE | re.ASCII
-)
+_WORDS = r'[^%\\\x00-\x1f\x7f/.:]++(?:[./](?!npy|json)[^%\\\x00-\x1f\x7f/.:]++)*+'
+_ORDINARY = re.compile(_WORDS, re.IGNORECASE | re.ASCII)
+_ALL_ORDINARY = re.compile(rf'(?:{_WORDS}\n)*+', re.IGNORECASE | re.ASCII)
 _CONTROL = re.compile(r'[%\\\x01-\x1f\x7f]')
 _EMPTY_SEGMENT = re.compile(r'^/|(?<=/)/|/\Z')
 _DOT_SEGMENT = re.compile(r'(?<![^/])\.\.?(?![^/])')
@@ -52,6 +54,20 @@ def member_name(name: str) -> bytes:
             'shorten it'
         )
     return member
+
+
+def member_names(names: Collection[str]) -> list[bytes]:
+    """What `member_name` gives for each of many names, at once where all are ordinary.
+
+    Raises:
+        UnsaveableError: as `member_name`, for the first name that raises it.
+    """
+    if set(map(type, names)) == {str} and max(map(len, names)) <= _LONGEST // 8:
+        lines = '\n'.join((*names, ''))
+        if lines.count('\n') == len(names) and _ALL_ORDINARY.fullmatch(lines):
+            with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate, which is looked for below
+                return lines.replace('\n', '.npy\n').encode().split(b'\n')[:-1]
+    return [member_name(name) for name in names]
 
 
 def _escape(name: str) -> str:

@@ -185,10 +185,10 @@ Small integers come back with `astype(ml_dtypes.int4)`, keys with `jax.random.wr
 Any change of order, padding, spelling or dtypes is a new version. A file of version 1 stays readable for ever.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from objio.formats import Archive, Encoded, Entry, Source
+from objio.formats import Archive, ArraySpec, Blocks, Encoded, Source
 from objio.formats.foreign import ForeignArchive
 from objio.formats.names import MANIFEST
 from objio.formats.npz_reader import open_archive
@@ -197,19 +197,22 @@ from objio.formats.reading import damaged
 from objio.formats.zip_directory import first_is_aligned, last_entry, read_end
 
 
-def encode(entries: Sequence[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any]) -> Encoded:
+def encode(
+    specs: Mapping[str, ArraySpec], blocks: Blocks, aliases: Mapping[str, str], metadata: Mapping[str, Any]
+) -> Encoded:
     """Checks names, dtypes, shapes, aliases and metadata and lays the file out; nothing is written yet.
 
     Args:
-        entries: the arrays, in the order in which they will stand in the file.
+        specs: the arrays, in the order in which they will stand in the file.
+        blocks: gives the bytes of each.
         aliases: further names of arrays.
         metadata: what JSON gives back unchanged.
 
     Raises:
-        UnsaveableError: a name, dtype or shape that the format cannot hold, or a name given twice.
+        UnsaveableError: a name, dtype or shape that the format cannot hold.
         TypeError: metadata that JSON does not give back unchanged; the message says where.
     """
-    return NpzFile(entries, aliases, metadata)
+    return NpzFile(specs, blocks, aliases, metadata)
 
 
 def decode(source: Source, *, max_bytes: int | None = None) -> Archive:

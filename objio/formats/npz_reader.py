@@ -1,8 +1,9 @@
 """Reads objio-npz 1: everything but the arrays and the checksums is rebuilt from the manifest and compared."""
 
-from array import array
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -10,16 +11,17 @@ import numpy as np
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import ArraySpec, Source, manifest
+from objio.formats import Allocate, ArraySpec, Source, manifest
 from objio.formats.dtypes import WRITABLE
-from objio.formats.layout import LARGEST_MANIFEST, array_member, manifest_member
+from objio.formats.layout import LARGEST_MANIFEST, content, manifest_alone, members
 from objio.formats.names import MANIFEST, member_name
-from objio.formats.reading import damaged, read, scan, scan_pieces
+from objio.formats.reading import check, damaged, read, scan, scan_pieces
 from objio.formats.zip_directory import End, Entry
-from objio.formats.zip_records import LOCAL, Member, end_records
+from objio.formats.zip_records import ALIGNMENT, LOCAL, Members, end_records
 
 _CRC_FIELD = 16  # where an entry of the directory has its checksum
 _SMALL = 1 << 16  # up to here header and array come in one read
+_TOGETHER = 1 << 18  # bytes of small members that come in one read, looked at while they are in the cache
 
 
 class NpzArchive:
@@ -27,12 +29,14 @@ class NpzArchive:
 
     kind = 'objio-npz 1'
 
-    def __init__(self, source: Source, table: '_Table', metadata: dict[str, Any], crcs: 'array[int]') -> None:
+    def __init__(
+        self, source: Source, table: '_Table', metadata: dict[str, Any], layout: Members, crcs: Sequence[int]
+    ) -> None:
         self.specs: Mapping[str, ArraySpec] = MappingProxyType(table.specs)
         self.aliases: Mapping[str, str] = MappingProxyType(table.aliases)
         self.metadata: Mapping[str, Any] = metadata
         self._source = source
-        self._offsets = table.offsets
+        self._members = layout
         self._crcs = crcs
 
     @cached_property
@@ -41,8 +45,7 @@ class NpzArchive:
 
     def nbytes(self, name: str) -> int:
         """How many stored bytes the array has: what `read_into` fills."""
-        spec = self.specs[name]
-        return WRITABLE[spec.dtype].nbytes(spec.shape)
+        return self._members.sizes[self._index[name]]
 
     def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
         """Fills `buffer` with the stored bytes of an array.
@@ -55,101 +58,161 @@ class NpzArchive:
         Raises:
             FormatError: the array's member is damaged.
         """
-        member, crc = self._member(name)
-        if buffer.nbytes != member.nbytes:
-            raise ValueError(f'{name!r} has {member.nbytes} bytes, the buffer {buffer.nbytes}')
-        if member.nbytes <= _SMALL:
-            raw = read(self._source, repr(name), member.offset, member.end - member.offset)
-            buffer[:] = memoryview(raw)[member.start - member.offset :]
-            self._compare_header(name, member, crc, raw[: member.start - member.offset])
-            self._scan(name, member, crc, buffer, fill=False, verify=verify)
+        index = self._index[name]
+        nbytes = self._members.sizes[index]
+        if buffer.nbytes != nbytes:
+            raise ValueError(f'{name!r} has {nbytes} bytes, the buffer {buffer.nbytes}')
+        small = nbytes <= _SMALL
+        if small:
+            offset = self._members.offsets[index]
+            raw = read(self._source, repr(name), offset, self._members.starts[index] + nbytes - offset)
+            buffer[:] = memoryview(raw)[len(raw) - nbytes :]
+            self._compare_header(name, index, raw[: len(raw) - nbytes])
         else:
-            self._compare_header(name, member, crc)
-            self._scan(name, member, crc, buffer, fill=True, verify=verify)
+            self._compare_header(name, index)
+        self._scan(name, index, buffer, fill=not small, verify=verify)
+
+    def read_small(
+        self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
+    ) -> Iterator[memoryview]:
+        """Yields the stored bytes of small arrays; neighbours in the file share one read and one block of memory.
+
+        Args:
+            names: of `specs`.
+            allocate: gives the memory.
+            mmap: whether the bytes may be pages of the file, which then nobody may change.
+            verify: as in `read_into`.
+
+        Raises:
+            FormatError: a member is damaged.
+        """
+        indices = [self._index[name] for name in names]
+        pages = self._source.map() if mmap else None
+        first = 0
+        while first < len(indices):
+            last = first + 1
+            stop = self._members.offsets[indices[first]] + _TOGETHER
+            while last < len(indices) and indices[last] == indices[last - 1] + 1 and self._end(indices[last]) <= stop:
+                last += 1
+            yield from self._run(names[first:last], indices[first], pages, allocate, verify=verify)
+            first = last
+
+    def _run(
+        self, names: Sequence[str], first: int, pages: memoryview | None, allocate: Allocate, *, verify: bool
+    ) -> list[memoryview]:
+        """The arrays of members that follow each other, from the one with the index `first`."""
+        layout, last = self._members, first + len(names)
+        offset, end = layout.offsets[first], self._end(last - 1)
+        if pages is None:
+            # As in the file, so that arrays stand at multiples of 64 here too.
+            shift = offset % ALIGNMENT
+            run = allocate(shift + end - offset)[shift:]
+            self._source.read_into(offset, run)
+        else:
+            run = pages[offset:end]
+        headers = layout.local_headers(first, last, self._crcs[first:last])
+        starts = [start - offset for start in layout.starts[first:last]]
+        arrays = [run[start : start + size] for start, size in zip(starts, layout.sizes[first:last], strict=True)]
+        if b''.join(chain.from_iterable(zip(headers, arrays, strict=True))) != bytes(run):
+            for index, name in enumerate(names, first):
+                self._compare_header(name, index)
+        for index, name, start, array in zip(range(first, last), names, starts, arrays, strict=True):
+            form = WRITABLE[self.specs[name].dtype]
+            if form.limits is not None:
+                check(self._source, repr(name), array, form)
+            if verify:
+                found = isal_zlib.crc32(run[start - len(layout.heads[index]) : start + len(array)])
+                if found != self._crcs[index]:
+                    raise self._wrong_crc(name, index, found)
+        return arrays
+
+    def _end(self, index: int) -> int:
+        return self._members.starts[index] + self._members.sizes[index]
 
     def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
         """Yields the stored bytes of an array `size` at a time, in one buffer; see `read_into`."""
-        member, crc = self._member(name)
-        self._compare_header(name, member, crc)
+        index = self._index[name]
+        self._compare_header(name, index)
         form = WRITABLE[self.specs[name].dtype]
-        found = yield from scan_pieces(
-            self._source, repr(name), form, member.start, nbytes=member.nbytes, size=size, verify=verify
-        )
+        start, nbytes = self._members.starts[index], self._members.sizes[index]
+        found = yield from scan_pieces(self._source, repr(name), form, start, nbytes=nbytes, size=size, verify=verify)
         if verify:
-            self._compare_crc(name, member, crc, found)
+            self._compare_crc(name, index, found)
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """The stored bytes as read-only pages of the file, checked as by `read_into`; None where it has no map."""
         pages = self._source.map()
         if pages is None:
             return None
-        member, crc = self._member(name)
-        self._compare_header(name, member, crc)
-        buffer = pages[member.start : member.end]
-        self._scan(name, member, crc, buffer, fill=False, verify=verify)
+        index = self._index[name]
+        self._compare_header(name, index)
+        start = self._members.starts[index]
+        buffer = pages[start : start + self._members.sizes[index]]
+        self._scan(name, index, buffer, fill=False, verify=verify)
         return buffer
 
-    def _member(self, name: str) -> tuple[Member, int]:
-        index = self._index[name]
-        return array_member(self.specs[name], self._offsets[index]), self._crcs[index]
+    def _compare_header(self, name: str, index: int, found: bytes | None = None) -> None:
+        compare_header(self._source, repr(name), self._members, index, crc=self._crcs[index], found=found)
 
-    def _compare_header(self, name: str, member: Member, crc: int, found: bytes | None = None) -> None:
-        compare_header(self._source, repr(name), member, crc, found)
-
-    def _scan(self, name: str, member: Member, crc: int, buffer: memoryview, *, fill: bool, verify: bool) -> None:
+    def _scan(self, name: str, index: int, buffer: memoryview, *, fill: bool, verify: bool) -> None:
         form = WRITABLE[self.specs[name].dtype]
-        found = scan(self._source, repr(name), form, member.start, buffer, fill=fill, verify=verify)
+        found = scan(self._source, repr(name), form, self._members.starts[index], buffer, fill=fill, verify=verify)
         if verify:
-            self._compare_crc(name, member, crc, found)
+            self._compare_crc(name, index, found)
 
-    def _compare_crc(self, name: str, member: Member, crc: int, found: int) -> None:
-        found = isal_zlib.crc32_combine(isal_zlib.crc32(member.head), found, member.nbytes)
-        if found != crc:
-            raise damaged(self._source, repr(name), f'the checksum {crc:08x}', f'{found:08x}')
+    def _compare_crc(self, name: str, index: int, found: int) -> None:
+        head = isal_zlib.crc32(self._members.heads[index])
+        found = isal_zlib.crc32_combine(head, found, self._members.sizes[index])
+        if found != self._crcs[index]:
+            raise self._wrong_crc(name, index, found)
+
+    def _wrong_crc(self, name: str, index: int, found: int) -> FormatError:
+        return damaged(self._source, repr(name), f'the checksum {self._crcs[index]:08x}', f'{found:08x}')
 
 
-def compare_header(source: Source, part: str, member: Member, crc: int, found: bytes | None = None) -> None:
+def compare_header(
+    source: Source, part: str, layout: Members, index: int, *, crc: int, found: bytes | None = None
+) -> None:
     """Compares a local header, its padding and the NPY header with what they must be."""
-    expected = member.local_header(crc)
+    (expected,) = layout.local_headers(index, index + 1, [crc])
     if found is None:
-        found = read(source, part, member.offset, len(expected))
+        found = read(source, part, layout.offsets[index], len(expected))
     if found != expected:
         at = next(i for i, (one, other) in enumerate(zip(expected, found, strict=True)) if one != other)
         raise damaged(source, f'{part}: byte {at} of its header', f'{expected[at]:#04x}', f'{found[at]:#04x}')
 
 
 class _Table:
-    """What a manifest says, rebuilt entry by entry, so that the first one that lies ends the reading."""
+    """What a manifest says, taken entry by entry, so that the first one that lies ends the reading."""
 
     def __init__(self, end: int) -> None:
         self.specs: dict[str, ArraySpec] = {}
         self.aliases: dict[str, str] = {}
-        self.offsets = array('Q')  # of local headers
-        self.directory = bytearray()  # with 0 for the checksums
-        self.starts = array('Q')  # of the entries in it
-        self.position = 0
-        self._end = end
+        self.heads: list[bytes] = []
+        self.sizes: list[int] = []
+        self._left = end  # bytes for the arrays that are still to come
 
-    def add_array(self, spec: ArraySpec) -> None:
-        if spec.name in self.specs:
-            raise ValueError(f'two arrays are called {spec.name!r}')
-        member = array_member(spec, self.position)
-        self.position = member.end
-        if member.end > self._end:
-            raise ValueError(f'{spec.name!r}: {spec.dtype} of shape {spec.shape} takes more bytes than the file has')
-        self.specs[spec.name] = spec
-        self.offsets.append(member.offset)
-        self.starts.append(len(self.directory))
-        self.directory += member.entry(0)
+    def add_array(self, name: str, spec: ArraySpec) -> None:
+        if name in self.specs:
+            raise ValueError(f'two arrays are called {name!r}')
+        try:
+            head, size = content(spec)
+        except ValueError as error:
+            raise ValueError(f'{name!r}: {error}') from error
+        self._left -= len(head) + size
+        if self._left < 0:
+            raise ValueError(f'{name!r}: {spec.dtype} of shape {spec.shape} takes more bytes than the file has')
+        self.specs[name] = spec
+        self.heads.append(head)
+        self.sizes.append(size)
 
     def add_alias(self, name: str, target: str) -> None:
         member_name(name)
         if name in self.specs or name in self.aliases:
             raise ValueError(f'two entries are called {name!r}')
-        spec = self.specs.get(target)
-        if spec is None:
+        if target not in self.specs:
             raise ValueError(f'{name!r} is another name of {target!r}, but there is no such array')
-        self.aliases[name] = spec.name  # the one string that all aliases of the array share
+        self.aliases[name] = sys.intern(target)  # one string for all aliases of the array
 
 
 def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
@@ -166,19 +229,19 @@ def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
     text = _read_manifest(source, last)
     if end.records != end_records(end.count, end.size, end.offset):
         raise damaged(source, 'the end records', 'those that the values need', end.records.hex(' '))
-    member = manifest_member(last.size, last.offset)
-    compare_header(source, MANIFEST, member, last.crc)
-    if member.end != end.offset:
-        raise damaged(source, MANIFEST, f'its end at byte {end.offset}', member.end)
+    alone = manifest_alone(last.size, last.offset)
+    compare_header(source, MANIFEST, alone, 0, crc=last.crc)
+    if alone.end != end.offset:
+        raise damaged(source, MANIFEST, f'its end at byte {end.offset}', alone.end)
     table = _Table(last.offset)
     try:
         metadata = manifest.parse(text, table.add_array, table.add_alias)
+        layout = members(table.specs, table.heads, table.sizes, last.size)
     except ValueError as error:
         raise _bad_manifest(source, error) from error
-    if table.position != last.offset:
-        raise damaged(source, MANIFEST, f'arrays up to byte {last.offset}', f'arrays up to byte {table.position}')
-    table.directory += member.entry(last.crc)
-    return NpzArchive(source, table, metadata, _read_directory(source, end, table))
+    if layout.offsets[-1] != last.offset:
+        raise damaged(source, MANIFEST, f'arrays up to byte {last.offset}', f'arrays up to byte {layout.offsets[-1]}')
+    return NpzArchive(source, table, metadata, layout, _read_directory(source, end, layout))
 
 
 def _read_manifest(source: Source, last: Entry) -> bytes:
@@ -202,20 +265,19 @@ def _bad_manifest(source: Source, error: ValueError) -> FormatError:
     return FormatError(f'{source.name}: {MANIFEST}: {error}')
 
 
-def _read_directory(source: Source, end: End, table: _Table) -> 'array[int]':
-    """Compares the directory with what it must be; returns the arrays' checksums."""
-    count, size = len(table.specs) + 1, len(table.directory)
+def _read_directory(source: Source, end: End, layout: Members) -> list[int]:
+    """Compares the directory with what it must be; returns the checksums of the members."""
+    count, size = len(layout), layout.directory_size
     if (count, size) != (end.count, end.size):
         raise damaged(
             source, 'the directory', f'{count} entries in {size} bytes', f'{end.count} entries in {end.size} bytes'
         )
-    expected = np.frombuffer(table.directory, np.uint8)
-    found = np.frombuffer(read(source, 'the directory', end.offset, size), np.uint8)
-    starts = np.frombuffer(table.starts, np.uint64).astype(np.intp)
-    fields = starts[:, np.newaxis] + np.arange(_CRC_FIELD, _CRC_FIELD + 4)
-    crcs = found[fields]
-    expected[fields] = crcs
-    if not np.array_equal(expected, found):
-        at = int(np.argmax(expected != found))
-        raise damaged(source, f'byte {at} of the directory', f'{expected[at]:#04x}', f'{found[at]:#04x}')
-    return array('I', np.ascontiguousarray(crcs).view('<u4').astype(np.uintc).tobytes())
+    directory = read(source, 'the directory', end.offset, size)
+    found = np.frombuffer(directory, np.uint8)
+    fields = layout.entry_starts()[:, np.newaxis] + np.arange(_CRC_FIELD, _CRC_FIELD + 4)
+    crcs: list[int] = found[fields].view('<u4')[:, 0].tolist()
+    expected = layout.directory(crcs)
+    if directory != expected:
+        at = int(np.argmax(np.frombuffer(expected, np.uint8) != found))
+        raise damaged(source, f'byte {at} of the directory', f'{expected[at]:#04x}', f'{directory[at]:#04x}')
+    return crcs

@@ -3,13 +3,32 @@
 APPNOTE.TXT of PKWARE is what the fields mean; `objio.formats.npz` says which of its choices objio makes.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct, pack
+from typing import Any
+
+import numpy as np
 
 LOCAL = Struct('<4s5H3L2H')
 ENTRY = Struct('<4s6H3L5H2L')
 END = Struct('<4s4H2LH')
 END64 = Struct('<4sQ2H2L4Q')
 LOCATOR64 = Struct('<4sLQL')
+# `LOCAL` and `ENTRY` once more, for all members at once.
+_LOCAL_FIELDS = np.dtype(
+    [
+        ('mark', 'S4'), ('needs', '<u2'), ('flag', '<u2'), ('method', '<u2'), ('time', '<u2'), ('date', '<u2'),
+        ('crc', '<u4'), ('stored', '<u4'), ('size', '<u4'), ('name', '<u2'), ('extra', '<u2'),
+    ]
+)  # fmt: skip
+_ENTRY_FIELDS = np.dtype(
+    [
+        ('mark', 'S4'), ('made_by', '<u2'), ('needs', '<u2'), ('flag', '<u2'), ('method', '<u2'), ('time', '<u2'),
+        ('date', '<u2'), ('crc', '<u4'), ('stored', '<u4'), ('size', '<u4'), ('name', '<u2'), ('extra', '<u2'),
+        ('comment', '<u2'), ('disk', '<u2'), ('internal', '<u2'), ('mode', '<u4'), ('offset', '<u4'),
+    ]
+)  # fmt: skip
 _WIDE = Struct('<HHQQ')  # the zip64 field of a local header
 _ALIGN = Struct('<HHH')
 
@@ -24,67 +43,144 @@ _DATE = 33  # 1980-01-01
 _MODE = 0o600 << 16
 
 
-class Member:
-    """One stored member of an objio file: what its records are made of, all but the checksum.
+class Members:
+    """Stored members that follow each other without gaps, in columns: a file may have a hundred thousand.
 
     Attributes:
-        name: the member's name in UTF-8.
-        offset: where its local header starts in the file.
-        head: what stands before the bytes of the array: the NPY header.
-        nbytes: of the array.
-        size: bytes of the whole content, head and array.
-        start: where the bytes of the array start in the file, a multiple of 64.
+        names: in UTF-8.
+        heads: what stands before the bytes of the arrays: the NPY headers.
+        sizes: bytes of the arrays.
+        offsets: where the local headers start in the file.
+        starts: where the bytes of the arrays start in the file, multiples of 64.
         end: where the next record starts in the file.
+        directory_size: bytes of the central directory.
     """
 
-    __slots__ = ('_pad', 'end', 'head', 'name', 'nbytes', 'offset', 'size', 'start')
+    def __init__(self, names: Sequence[bytes], heads: Sequence[bytes], sizes: Sequence[int], offset: int = 0) -> None:
+        """Lays members out.
 
-    def __init__(self, name: bytes, offset: int, head: bytes, nbytes: int) -> None:
-        self.name = name
-        self.offset = offset
-        self.head = head
-        self.nbytes = nbytes
-        self.size = size = len(head) + nbytes
-        unaligned = offset + LOCAL.size + len(name) + _ALIGN.size + (_WIDE.size if size >= FULL32 else 0)
-        self._pad = -unaligned % ALIGNMENT
-        self.start = unaligned + self._pad + len(head)
-        self.end = self.start + nbytes
+        Args:
+            names: their names.
+            heads: their heads, of multiples of 64 bytes.
+            sizes: bytes of their arrays.
+            offset: where the first starts in the file.
 
-    def local_header(self, crc: int) -> bytes:
-        """The local header with its name and extra fields, and the head of the content."""
-        name, size, pad = self.name, self.size, self._pad
-        wide = _WIDE.pack(1, 16, size, size) if size >= FULL32 else b''
-        short = min(size, FULL32)
-        extra_size = len(wide) + _ALIGN.size + pad
-        fixed = LOCAL.pack(
-            LOCAL_MARK, 45 if wide else 20, _flag(name), 0, 0, _DATE, crc, short, short, len(name), extra_size
+        Raises:
+            ValueError: they take more bytes than any file can hold.
+        """
+        if offset + sum(sizes) >= 1 << 62:
+            raise ValueError(f'the arrays take {sum(sizes)} bytes, more than any file can hold')
+        self.names, self.heads, self.sizes = names, heads, sizes
+        count = len(names)
+        self._name_sizes = np.fromiter(map(len, names), np.int64, count)
+        head_sizes = np.fromiter(map(len, heads), np.int64, count)
+        nbytes = np.fromiter(sizes, np.int64, count)
+        self._contents = head_sizes + nbytes
+        wide = np.where(self._contents >= FULL32, _WIDE.size, 0)
+        unaligned = LOCAL.size + self._name_sizes + wide + _ALIGN.size
+        # What stands before a member ends in an array that starts at a multiple of 64.
+        unaligned[:1] += offset
+        pads = -unaligned
+        pads[1:] -= nbytes[:-1]
+        pads %= ALIGNMENT
+        self._extras = wide + _ALIGN.size + pads
+        spans = LOCAL.size + self._name_sizes + self._extras + self._contents
+        ends = offset + np.cumsum(spans)
+        self._offsets = ends - spans
+        self.offsets: list[int] = self._offsets.tolist()
+        self.starts: list[int] = (ends - nbytes).tolist()
+        self.end = int(ends[-1]) if count else offset
+        large = np.flatnonzero((self._contents >= FULL32) | (self._offsets >= FULL32)).tolist()
+        self._zip64 = {index: _zip64(int(self._contents[index]), self.offsets[index]) for index in large}
+        self.directory_size = (
+            count * ENTRY.size + int(self._name_sizes.sum()) + sum(len(field) for field in self._zip64.values())
         )
-        return b''.join((fixed, name, wide, _ALIGN.pack(ALIGNMENT_ID, 2 + pad, ALIGNMENT), bytes(pad), self.head))
 
-    def entry(self, crc: int) -> bytes:
-        """The member's entry in the central directory."""
-        size, offset = self.size, self.offset
-        wide = b''
-        if size >= FULL32:
-            wide, size = pack('<QQ', size, size), FULL32
-        if offset >= FULL32:
-            wide, offset = wide + pack('<Q', offset), FULL32
-        extra = pack('<HH', 1, len(wide)) + wide if wide else b''
-        version = 45 if wide else 20
-        fixed = ENTRY.pack(
-            ENTRY_MARK, _UNIX | version, version, _flag(self.name), 0, 0, _DATE, crc, size, size,
-            len(self.name), len(extra), 0, 0, 0, _MODE, offset,
-        )  # fmt: skip
-        return fixed + self.name + extra
+    def __len__(self) -> int:
+        return len(self.names)
 
-    def entry_size(self) -> int:
-        """How many bytes `entry` gives."""
-        wide = (16 if self.size >= FULL32 else 0) + (8 if self.offset >= FULL32 else 0)
-        return ENTRY.size + len(self.name) + (4 + wide if wide else 0)
+    def local_headers(self, first: int, last: int, crcs: Sequence[int]) -> list[bytes]:
+        """The local headers of members with their names and extra fields, and the heads of their contents.
+
+        Args:
+            first: the index of the first member.
+            last: the index behind the last one.
+            crcs: the CRC-32 of each.
+        """
+        some = slice(first, last)
+        names, contents, extras = self.names[some], self._contents[some], self._extras[some].tolist()
+        wide = contents >= FULL32
+        table = np.zeros(last - first, _LOCAL_FIELDS)
+        table['mark'] = LOCAL_MARK
+        table['needs'] = np.where(wide, 45, 20)
+        table['flag'] = _flags(names)
+        table['date'] = _DATE
+        table['crc'] = crcs
+        table['stored'] = table['size'] = np.minimum(contents, FULL32)
+        table['name'] = self._name_sizes[some]
+        table['extra'] = extras
+        fixed = table.tobytes()
+        fields = [_alignment(extra) for extra in extras]
+        for index in np.flatnonzero(wide).tolist():
+            size = int(contents[index])
+            fields[index] = _WIDE.pack(1, 16, size, size) + _alignment(extras[index] - _WIDE.size)
+        starts = range(0, len(fixed), LOCAL.size)
+        return [
+            b''.join((fixed[start : start + LOCAL.size], name, field, head))
+            for start, name, field, head in zip(starts, names, fields, self.heads[some], strict=True)
+        ]
+
+    def entry_starts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Where the entries of the members start in the central directory."""
+        lengths = self._name_sizes + ENTRY.size
+        for index, field in self._zip64.items():
+            lengths[index] += len(field)
+        starts: np.ndarray[Any, np.dtype[np.int64]] = np.cumsum(lengths) - lengths
+        return starts
+
+    def directory(self, crcs: Sequence[int]) -> bytes:
+        """The central directory.
+
+        Args:
+            crcs: the CRC-32 of each member.
+        """
+        extras = [self._zip64.get(index, b'') for index in range(len(self))]
+        table = np.zeros(len(self), _ENTRY_FIELDS)
+        table['mark'] = ENTRY_MARK
+        table['extra'] = list(map(len, extras))
+        table['needs'] = np.where(table['extra'], 45, 20)
+        table['made_by'] = table['needs'] + _UNIX
+        table['flag'] = _flags(self.names)
+        table['date'] = _DATE
+        table['crc'] = crcs
+        table['stored'] = table['size'] = np.minimum(self._contents, FULL32)
+        table['name'] = self._name_sizes
+        table['mode'] = _MODE
+        table['offset'] = np.minimum(self._offsets, FULL32)
+        fixed = table.tobytes()
+        parts = [b''] * (3 * len(self))
+        parts[::3] = [fixed[at : at + ENTRY.size] for at in range(0, len(fixed), ENTRY.size)]
+        parts[1::3] = self.names
+        parts[2::3] = extras
+        return b''.join(parts)
 
 
-def _flag(name: bytes) -> int:
-    return 0 if name.isascii() else UTF8
+def _flags(names: Sequence[bytes]) -> Any:
+    return 0 if b''.join(names).isascii() else [0 if name.isascii() else UTF8 for name in names]
+
+
+@lru_cache(maxsize=128)
+def _alignment(size: int) -> bytes:
+    """The extra field of `size` bytes that aligns what follows."""
+    return _ALIGN.pack(ALIGNMENT_ID, size - 4, ALIGNMENT) + bytes(size - _ALIGN.size)
+
+
+def _zip64(size: int, offset: int) -> bytes:
+    """The zip64 field of an entry with a size or an offset that is too large for its own field."""
+    values = pack('<QQ', size, size) if size >= FULL32 else b''
+    if offset >= FULL32:
+        values += pack('<Q', offset)
+    return pack('<HH', 1, len(values)) + values
 
 
 def end_records(count: int, size: int, offset: int) -> bytes:

@@ -1,9 +1,11 @@
 """Reading the arrays of an open archive into memory, one by one or many at a time."""
 
+import contextlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,18 +15,18 @@ from objio.formats import Archive
 from objio.formats.dtypes import from_stored
 from objio.io.memory import allocate
 
-_LARGE = 1 << 20  # bytes: below it a thread costs more than it gives
+_SMALL = 1 << 16  # bytes: up to here neighbours are read together
+_LARGE = 1 << 20  # bytes: where no two arrays are as large as this, threads cost more than they give
 _THREADS = 4  # more do not read faster, and hold more arrays that wait for their place
 
 
 def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool = True) -> np.ndarray[Any, Any]:
     """One array of an archive: its own memory, or with `mmap` the file's pages where they can be had."""
-    spec = archive.specs[name]
     pages = archive.mapped(name, verify=verify) if mmap else None
     if pages is None:
         pages = allocate(archive.nbytes(name))
         archive.read_into(name, pages, verify=verify)
-    return from_stored(pages, spec.dtype, spec.shape)
+    return from_stored(pages, *archive.specs[name])
 
 
 def read_arrays(
@@ -42,28 +44,27 @@ def read_arrays(
         mmap: as in `load_var_collection`.
         verify: as in `load_var_collection`.
     """
-    large = [archive.nbytes(name) >= _LARGE for name in names]
-    if not ahead or sum(large) < 2:
-        yield from (read_array(archive, name, mmap=mmap, verify=verify) for name in names)
-        return
+    sizes = list(map(archive.nbytes, names))
+    small = archive.read_small(
+        [name for name, size in zip(names, sizes, strict=True) if size <= _SMALL], allocate, mmap=mmap, verify=verify
+    )
+    others = [name for name, size in zip(names, sizes, strict=True) if size > _SMALL]
+    read = partial(read_array, archive, mmap=mmap, verify=verify)
+    in_threads = ahead and sum(size >= _LARGE for size in sizes) > 1
+    with contextlib.closing(_ahead(read, others) if in_threads else (read(name) for name in others)) as large:
+        for name, size in zip(names, sizes, strict=True):
+            yield next(large) if size > _SMALL else from_stored(next(small), *archive.specs[name])
+
+
+def _ahead(read: Callable[[str], np.ndarray[Any, Any]], names: Sequence[str]) -> Generator[np.ndarray[Any, Any]]:
     threads = min(os.cpu_count() or 1, _THREADS)
-    upcoming = (name for name, is_large in zip(names, large, strict=True) if is_large)
-    pending: deque[Future[np.ndarray[Any, Any]]] = deque()
+    upcoming = iter(names)
     with ThreadPoolExecutor(threads, thread_name_prefix='objio-load') as pool:
-
-        def submit(count: int) -> None:
-            pending.extend(
-                pool.submit(read_array, archive, name, mmap=mmap, verify=verify) for name in islice(upcoming, count)
-            )
-
-        submit(threads)
+        pending = deque(pool.submit(read, name) for name in islice(upcoming, threads))
         try:
-            for name, is_large in zip(names, large, strict=True):
-                if is_large:
-                    array = pending.popleft().result()
-                    submit(1)
-                else:
-                    array = read_array(archive, name, mmap=mmap, verify=verify)
+            while pending:
+                array = pending.popleft().result()
+                pending.extend(pool.submit(read, name) for name in islice(upcoming, 1))
                 yield array
         finally:
             pool.shutdown(cancel_futures=True)

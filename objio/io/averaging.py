@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from objio.errors import MismatchError
-from objio.formats import Archive, ArraySpec
+from objio.formats import Allocate, Archive, ArraySpec
 from objio.formats.dtypes import from_stored, stored
 from objio.io.arrays import read_array
 from objio.io.conversion import kind_of
@@ -37,15 +37,13 @@ class MeanArchive:
         _compare(tables, files)
         _refuse_bits(tables[-1], files[-1])
         # An alias only says "equal at that save": two names share a mean where they share an array in every file.
-        self._sources = {name: tuple(table[name].name for table in tables) for name in tables[-1]}
+        self._sources = {name: tuple(archive.aliases.get(name, name) for archive, _ in archives) for name in tables[-1]}
         first: dict[tuple[str, ...], str] = {}
         for name, sources in self._sources.items():
             first.setdefault(sources, name)
         self.aliases = {name: first[sources] for name, sources in self._sources.items() if first[sources] != name}
         self.specs: Mapping[str, ArraySpec] = {
-            name: ArraySpec(name, spec.dtype, spec.shape)
-            for name, spec in tables[-1].items()
-            if name not in self.aliases
+            name: spec for name, spec in tables[-1].items() if name not in self.aliases
         }
 
     def nbytes(self, name: str) -> int:
@@ -61,6 +59,15 @@ class MeanArchive:
         for piece in self.pieces(name, _PIECE, verify=verify):
             buffer[at : at + piece.nbytes] = piece
             at += piece.nbytes
+
+    def read_small(
+        self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
+    ) -> Iterator[memoryview]:
+        """See `Archive`."""
+        for name in names:
+            buffer = allocate(self.nbytes(name))
+            self.read_into(name, buffer, verify=verify)
+            yield buffer
 
     def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
         """See `Archive`; sizes are a whole number of array elements."""
@@ -166,7 +173,7 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _names(archive: Archive) -> dict[str, ArraySpec]:
-    """Every name of the archive, aliases too, with the array that stands for it."""
+    """What the archive says of every name, aliases too."""
     return dict(archive.specs) | {alias: archive.specs[name] for alias, name in archive.aliases.items()}
 
 
@@ -176,7 +183,7 @@ def _compare(tables: Sequence[Mapping[str, ArraySpec]], files: Sequence[str]) ->
         f'  {name}: {_described(table.get(name))} in {file}, {_described(newest.get(name))} in {files[-1]}'
         for table, file in zip(tables[:-1], files, strict=False)
         for name in dict.fromkeys([*table, *newest])
-        if _form(table.get(name)) != _form(newest.get(name))
+        if table.get(name) != newest.get(name)
     ]
     if differences:
         raise MismatchError(
@@ -192,10 +199,6 @@ def _refuse_bits(table: Mapping[str, ArraySpec], file: str) -> None:
                 'from one file; np.savez leaves V1 or V2 of a dtype that NumPy lacks: load such files into a model '
                 'and save that'
             )
-
-
-def _form(spec: ArraySpec | None) -> tuple[str, tuple[int, ...]] | None:
-    return None if spec is None else (spec.dtype, spec.shape)
 
 
 def _described(spec: ArraySpec | None) -> str:

@@ -26,26 +26,26 @@ class Exchange(enum.Enum):
     CAST = 'cast'
 
 
-def exchange(
-    spec: ArraySpec, dtype: str, shape: tuple[int, ...], *, number: bool = False, cast: bool, keyless: bool
-) -> Exchange | None:
-    """How the array `spec` of a file becomes a variable of `dtype` and `shape`; None where it may not.
+def exchange(spec: ArraySpec, wanted: ArraySpec, *, number: bool = False, cast: bool, keyless: bool) -> Exchange | None:
+    """How an array of a file becomes a variable; None where it may not.
 
     Args:
-        spec: label and logical shape in the file.
-        dtype: the label of the variable's dtype.
-        shape: the variable's logical shape.
+        spec: the array in the file.
+        wanted: what a save of the variable would be.
         number: whether the variable holds a Python number.
         cast: whether the caller allowed a change of dtype.
         keyless: whether the file's format knows no key dtypes.
     """
+    if spec == wanted:
+        return Exchange.SAME
+    dtype, shape = wanted
     if is_key(dtype) and spec.dtype == 'uint32' and spec.shape == shape + stored(dtype).words:
         return Exchange.KEY_DATA if keyless or cast else None
     if is_key(spec.dtype) and dtype == 'uint32' and spec.shape + stored(spec.dtype).words == shape:
         return Exchange.KEYS if cast else None
     if spec.shape != shape:
         return None
-    if spec.dtype == dtype or (number and {spec.dtype, dtype} == {'int64', 'uint64'}):
+    if number and {spec.dtype, dtype} == {'int64', 'uint64'}:
         return Exchange.SAME  # a Python int has no size: NumPy's dtype for it goes by its value
     if spec.dtype in ('V1', 'V2') and is_extended(dtype) and stored(dtype).dtype.itemsize == int(spec.dtype[1]):
         return Exchange.BITS

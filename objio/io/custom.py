@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from objio.io.averaging import normalised
+from objio.io.contents import OnHost, describe, to_host
 from objio.io.conversion import kind_of
-from objio.io.entries import describe, to_host
 from objio.io.placement import place as place_all
 from objio.variables import VarCollection
-from objio.variables.variable import put
+from objio.variables.variable import put, values_of
 
 Function = Callable[..., Any]
 
@@ -50,14 +50,15 @@ def takes(function: Function, name: str) -> bool:
 @contextmanager
 def putting_back(vc: VarCollection) -> Iterator[None]:
     """Gives the variables their old values back where the block raises, arrays changed in place among them."""
-    old = [(variable, variable.value) for _, _, variable in vc.groups()]
-    contents = [(value, value.copy()) for _, value in old if isinstance(value, np.ndarray) and value.flags.writeable]
+    variables = [group.var for group in vc.groups()]
+    old = values_of(variables)
+    contents = [(value, value.copy()) for value in old if isinstance(value, np.ndarray) and value.flags.writeable]
     try:
         yield
     except BaseException:
         for array, content in contents:
             array[...] = content
-        put(old)
+        put(variables, old)
         raise
 
 
@@ -76,21 +77,22 @@ def load_mean(load: Function, files: Sequence[str], vc: VarCollection, weights: 
     shares = normalised(weights, len(files)) or [1.0] * len(files)
     variables = [variable for _, _, variable in vc.groups()]
     sums: dict[int, np.ndarray[Any, Any]] = {}
+    on_host = OnHost()
     with putting_back(vc), np.errstate(over='ignore', invalid='ignore'):
         for file, share in zip(files, shares, strict=True):
             load(file, vc)
             for place, variable in enumerate(variables):
                 # What has no weight has no say, not even an infinity.
                 if share and kind_of(describe(variable.value)[0]) in ('f', 'c'):
-                    product = _as_reals(to_host(variable.value)) * share
+                    product = _as_reals(to_host(variable.value, on_host)) * share
                     sums[place] = sums[place] + product if place in sums else product
         means = []
         for place, total in sums.items():
-            newest = to_host(variables[place].value)
+            newest = to_host(variables[place].value, on_host)
             mean = (total if weights is not None else total / len(files)).view(_wide(newest.dtype))
             means.append(mean.astype(newest.dtype).reshape(newest.shape))
         averaged = [variables[place] for place in sums]
-        put(list(zip(averaged, place_all(means, [variable.value for variable in averaged]), strict=True)))
+        put(averaged, place_all(means, values_of(averaged)))
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
@@ -13,7 +13,7 @@ import numpy as np
 
 from objio import storage
 from objio.errors import FormatError
-from objio.formats import Archive, Entry, Format, by_suffix
+from objio.formats import Archive, ArraySpec, Blocks, Format, by_suffix
 from objio.io.arrays import read_array
 
 File = str | os.PathLike[str] | IO[bytes]
@@ -196,10 +196,16 @@ def opened(file: File, *, max_bytes: int | None = None) -> Iterator[tuple[Archiv
 
 
 def write(
-    file: File, entries: Sequence[Entry], aliases: Mapping[str, str], metadata: Mapping[str, Any], *, durable: bool
+    file: File,
+    specs: Mapping[str, ArraySpec],
+    blocks: Blocks,
+    aliases: Mapping[str, str],
+    metadata: Mapping[str, Any],
+    *,
+    durable: bool,
 ) -> None:
     """Writes a whole file: everything is checked and laid out before it is created."""
-    encoded = _format(file).encode(entries, aliases, metadata)
+    encoded = _format(file).encode(specs, blocks, aliases, metadata)
     with open_target(file, durable=durable, size=encoded.size) as sink:
         encoded.write(sink)
 

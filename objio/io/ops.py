@@ -1,25 +1,25 @@
 """Saving a collection of variables to a file and loading it back, all or nothing."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from objio.errors import MismatchError, UnsaveableError
-from objio.formats import Archive, ArraySpec
+from objio.formats import Archive
 from objio.io.arrays import read_array, read_arrays
+from objio.io.contents import contents_of, describe
 from objio.io.conversion import convert
-from objio.io.entries import describe, entries_of
 from objio.io.files import File, opened, write
 from objio.io.placement import narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
-from objio.io.selection import Selector, chooser
+from objio.io.selection import Selector, chooser, everything
 from objio.io.subjects import as_collection
-from objio.variables import Group, VarCollection
+from objio.variables import VarCollection
 from objio.variables.renamer import Rules, renamed
-from objio.variables.values import is_scalar
-from objio.variables.variable import put
+from objio.variables.values import ARRAYS, is_scalar
+from objio.variables.variable import put, values_of
 
 _OWN_KEYS = {'objio.metrics'}  # `Checkpoint` passes them through the public signature, as it does to any SAVE_FN
 
@@ -55,8 +55,8 @@ def save_var_collection(
         ...     print(list(saved), saved.metadata)
         ['(Linear).b', '(Linear).w'] {'epoch': 7}
     """
-    entries, aliases = entries_of(as_collection(vc, allow_tree=True))
-    write(file, entries, aliases, _checked(metadata), durable=durable)
+    contents = contents_of(as_collection(vc, allow_tree=True))
+    write(file, contents.specs, contents.blocks, contents.aliases, _checked(metadata), durable=durable)
 
 
 def load_var_collection(
@@ -215,10 +215,13 @@ def load_archive(
     """
 
     def execute(plan: LoadPlan) -> LoadReport:
-        variables = {canonical: variable for canonical, _, variable in vc.groups()}
-        targets = [variables[match.wanted.name] for match in plan.matches]
-        arrays = _arrays(archive, name, plan.matches, mmap=mmap, verify=verify)
-        put(list(zip(targets, place(arrays, [target.value for target in targets]), strict=True)))
+        variables = {canonical: variable for canonical, _, variable, _ in vc.held()}
+        targets = [variables[canonical] for canonical in plan.takes]
+        sources = list(plan.takes.values())
+        arrays = read_arrays(archive, sources, ahead=plan.as_it_is, mmap=mmap, verify=verify)
+        if not plan.as_it_is:
+            arrays = _fitted(archive, name, plan, arrays, mmap=mmap, verify=verify)
+        put(targets, place(arrays, values_of(targets)))
         return plan.report(verified=verify)
 
     return _plan(archive, name, vc, renamer, execute, **options).apply()
@@ -237,11 +240,10 @@ def _plan(
     allow_unused: bool = True,
     cast: bool = False,
 ) -> LoadPlan:
-    groups = vc.groups()
     taken = chooser(only, None)
-    if groups and only is not None and not any(map(taken, vc.keys())):
+    if len(vc) and only is not None and not any(map(taken, vc.keys())):
         raise ValueError(
-            f'only={only!r} chooses none of the {len(groups)} variables of the model, such as {groups[0].name!r}; '
+            f'only={only!r} chooses none of the {len(vc)} variables of the model, such as {next(iter(vc.keys()))!r}; '
             'nothing was loaded'
         )
     chosen = chooser(taken if only is not None else None, skip)
@@ -249,7 +251,7 @@ def _plan(
         name,
         archive.specs,
         archive.aliases,
-        [_wanted(group) for group in groups if any(map(chosen, group.names))],
+        _wanted(vc, chosen),
         renamed=renamed([*archive.specs, *archive.aliases], renamer),
         chosen=chosen,
         cast=cast,
@@ -260,57 +262,64 @@ def _plan(
     )
 
 
-def _wanted(group: Group) -> Wanted:
-    value = group.var.value
-    try:
-        dtype, shape = describe(value)
-    except UnsaveableError as error:
-        raise UnsaveableError(f'{group.name}: {error}') from None
-    obstacle = ''
-    if narrowed(value):
-        obstacle = f'JAX would narrow {dtype}; enable it with jax.config.update("jax_enable_x64", True)'
-    return Wanted(group.name, group.names, dtype, shape, is_scalar(value), obstacle)
+def _wanted(vc: VarCollection, chosen: Callable[[str], bool]) -> Iterator[Wanted]:
+    """Yields what a plan has to know of the variables that take part."""
+    obstacles: dict[Any, str] = {}  # dtype -> why JAX cannot hold it
+    for name, names, _, value in vc.held():
+        if chosen is not everything and not any(map(chosen, names)):
+            continue
+        try:
+            spec = describe(value)
+        except UnsaveableError as error:
+            raise UnsaveableError(f'{name}: {error}') from None
+        if isinstance(value, ARRAYS):
+            if value.dtype not in obstacles:
+                cure = f'JAX would narrow {spec.dtype}; enable it with jax.config.update("jax_enable_x64", True)'
+                obstacles[value.dtype] = cure if narrowed(value.dtype) else ''
+            yield Wanted(name, names, spec, obstacle=obstacles[value.dtype])
+        else:
+            yield Wanted(name, names, spec, number=is_scalar(value))
 
 
-def _arrays(
-    archive: Archive, name: str, matches: Sequence[Match], *, mmap: bool, verify: bool
+def _fitted(
+    archive: Archive,
+    name: str,
+    plan: LoadPlan,
+    arrays: Iterator[np.ndarray[Any, Any]],
+    *,
+    mmap: bool,
+    verify: bool,
 ) -> Iterator[np.ndarray[Any, Any]]:
-    """Yields the array for each variable, of the variable's dtype.
+    """Yields the array for each variable, of the variable's dtype, of the arrays that the plan takes.
 
     Raises:
         MismatchError: at the end: values do not fit, or the file has several arrays for a variable, and they differ.
     """
     problems = []
-    names = [match.sources[0].name for match in matches]
-    as_they_are = not any(match.conversion for match in matches)
-    firsts = read_arrays(archive, names, ahead=as_they_are, mmap=mmap, verify=verify)
-    for match in matches:
+    for match in plan.matches:
+        twins = ((other, read_array(archive, other, mmap=mmap, verify=verify)) for other in match.sources[1:])
         try:
-            array = _fitted(archive, match, next(firsts), mmap=mmap, verify=verify)
+            # No name for what was read: it must be gone from memory when the next array is read.
+            fitted = _fit(match, next(arrays), twins)
         except MismatchError as error:
             problems.append(value_problem(match, str(error)))
         if not problems:
-            yield array
+            yield fitted
     if problems:
         raise value_mismatch(name, problems)
 
 
-def _fitted(
-    archive: Archive, match: Match, first: np.ndarray[Any, Any], *, mmap: bool, verify: bool
+def _fit(
+    match: Match, array: np.ndarray[Any, Any], twins: Iterable[tuple[str, np.ndarray[Any, Any]]]
 ) -> np.ndarray[Any, Any]:
-    """The array of the first source as the variable's dtype has it, once the other sources are known to be equal."""
-    for other in match.sources[1:]:
-        _compare(match.sources[0], first, other, read_array(archive, other.name, mmap=mmap, verify=verify))
-    return first if match.wanted.number else convert(first, match.how, match.wanted.dtype)
-
-
-def _compare(spec: ArraySpec, array: np.ndarray[Any, Any], other: ArraySpec, twin: np.ndarray[Any, Any]) -> None:
-    """Checks that two arrays of a file that are one variable in the model are equal, bit for bit."""
-    if array.dtype != twin.dtype or not np.array_equal(_bits(array), _bits(twin)):
-        raise MismatchError(
-            f'{spec.name!r} and {other.name!r} are one variable in the model but differ in the file; '
-            'choose one with only= or skip='
-        )
+    """The array as the variable's dtype has it, once the others that stand for it are known to be equal."""
+    for other, twin in twins:
+        if array.dtype != twin.dtype or not np.array_equal(_bits(array), _bits(twin)):
+            raise MismatchError(
+                f'{match.sources[0]!r} and {other!r} are one variable in the model but differ in the file; '
+                'choose one with only= or skip='
+            )
+    return array if match.number else convert(array, match.how, match.wanted.dtype)
 
 
 def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,18 +1,20 @@
 """Arrays of a file as the values of variables: of the kind each variable holds, and on the devices it lives on."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from objio.variables.values import is_key, is_scalar, key_impl
+from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
 _SMALL = 1 << 16  # bytes: below it the call costs more than the bytes
-_MANY = 1500  # so many arrays of one form are worth the program that is compiled for them
-_AT_ONCE = 50  # arrays a call of that program
+_MANY = 500  # so many arrays of one form are worth the program that is compiled for them
+_AT_ONCE = 8  # arrays a call of that program; with more it takes longer to compile than it gains
 
 Form = tuple[Any, tuple[int, ...]]
 
@@ -31,15 +33,17 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
         values: what the variables hold now; a deleted array will do.
     """
     forms = [_small_form(value) for value in values]
-    common = {form for form, count in Counter(forms).items() if form and count >= _MANY}
+    waiting: dict[Form | None, list[tuple[int, np.ndarray[Any, Any]]]] = {
+        form: [] for form, count in Counter(forms).items() if form and count >= _MANY
+    }
     placed: list[Any] = [None] * len(values)
-    waiting: dict[Form, list[tuple[int, np.ndarray[Any, Any]]]] = {form: [] for form in common}
     on_its_way: Any = None
     for index, (array, value, form) in enumerate(zip(arrays, values, forms, strict=True)):
-        if form in common:
-            waiting[form].append((index, array))
-            if len(waiting[form]) == _AT_ONCE:
-                _place_together(waiting[form], placed)
+        together = waiting.get(form)
+        if together is not None:
+            together.append((index, array))
+            if len(together) == _AT_ONCE:
+                _place_together(together, placed)
         elif form:
             placed[index] = jnp.asarray(array)  # copies, in half the time that device_put takes to say so
         else:
@@ -49,36 +53,35 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
     for rest in waiting.values():
         for index, array in rest:
             placed[index] = jnp.asarray(array)
-    for value in placed:
-        _settle(value)
+    _settle([value for value in placed if isinstance(value, jax.Array)])
     return placed
 
 
-def narrowed(value: Any) -> bool:
+def narrowed(dtype: Any) -> bool:
     """Whether JAX, as it is configured, would silently make a smaller dtype of that of a value on a device."""
-    if not isinstance(value, jax.Array | jax.ShapeDtypeStruct) or is_key(value):
-        return False
-    return bool(np.dtype(jax.dtypes.canonicalize_dtype(value.dtype)) != np.dtype(value.dtype))
+    return isinstance(dtype, np.dtype) and bool(np.dtype(jax.dtypes.canonicalize_dtype(dtype)) != dtype)
 
 
-def _settle(value: Any) -> None:
-    if isinstance(value, jax.Array):
-        value.block_until_ready()
+def _settle(tree: Any) -> None:
+    jax.block_until_ready(tree)  # type: ignore[no-untyped-call]  # JAX has no types for it
 
 
 def _small_form(value: Any) -> Form | None:
     """Dtype and shape of a value that a small array takes the place of, free to move and strongly typed; else None."""
-    if not isinstance(value, jax.Array | jax.ShapeDtypeStruct) or is_key(value) or value.weak_type:
-        return None
+    form = _form_if_small(value.dtype, value.shape) if isinstance(value, ARRAYS) else None
+    return None if form is None or value.weak_type or _sharding(value) is not None else form
+
+
+@lru_cache(maxsize=4096)  # one object for thousands of arrays
+def _form_if_small(dtype: Any, shape: tuple[int, ...]) -> Form | None:
     # JAX's quick ways in take what NumPy knows, and bfloat16; of int1 they make a buffer that it cannot read.
-    plain = value.dtype.isbuiltin == 1 or value.dtype == jnp.bfloat16
-    if not plain or value.size * value.dtype.itemsize > _SMALL or _sharding(value) is not None:
-        return None
-    return value.dtype, tuple(value.shape)
+    plain = isinstance(dtype, np.dtype) and (dtype.isbuiltin == 1 or dtype == jnp.bfloat16)
+    return (dtype, shape) if plain and math.prod(shape) * dtype.itemsize <= _SMALL else None
 
 
 def _place_together(waiting: list[tuple[int, np.ndarray[Any, Any]]], placed: list[Any]) -> None:
-    for (index, _), array in zip(waiting, _as_they_are(*(array for _, array in waiting)), strict=True):
+    indices, arrays = zip(*waiting, strict=True)
+    for index, array in zip(indices, _as_they_are(*arrays), strict=True):
         placed[index] = array
     waiting.clear()
 

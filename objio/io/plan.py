@@ -4,34 +4,36 @@ import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from objio.errors import MismatchError
 from objio.formats import ArraySpec
 from objio.formats.dtypes import stored
 from objio.io.conversion import Exchange, castable, exchange, is_key
+from objio.io.selection import everything
 
 _COMPARED = 10_000  # pairs of names; comparing them letter by letter takes up to 0.1 ms for each
 _SHOWN = 8  # likely renames; a longer dict is no longer read, it is asked for
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """One variable of a model, as a plan sees it."""
 
     name: str  # its canonical name
     names: tuple[str, ...]  # all of its names
-    dtype: str  # a label
-    shape: tuple[int, ...]
+    spec: ArraySpec  # what a save of it would be
     number: bool = False  # a Python number, which takes any 0-d array of its kind
     obstacle: str = ''  # why no array can be put there
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A variable and the arrays of the file that may fill it: one, or several that must be bitwise equal."""
 
-    wanted: Wanted
-    sources: tuple[ArraySpec, ...]
+    name: str  # the variable's canonical name
+    sources: tuple[str, ...]  # the names of the arrays
+    found: ArraySpec  # the first of them
+    wanted: ArraySpec  # the variable
+    number: bool  # whether it holds a Python number
     how: Exchange
 
     @property
@@ -39,7 +41,7 @@ class Match:
         """What is done to fit the variable, in words; '' where nothing is."""
         if self.how is Exchange.SAME:
             return ''
-        return f'{self.sources[0].dtype} -> {self.wanted.dtype} ({self.how.value})'
+        return f'{self.found.dtype} -> {self.wanted.dtype} ({self.how.value})'
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class LoadPlan:
 
     Attributes:
         file: the file's name.
-        matches: the variables that would take a value.
+        takes: canonical name of each variable that would take a value -> name of its array in the file.
         renamed: name in the file -> name in the model, where the renamer changes it.
         missing: the variables that the file lacks.
         unused: names in the file that the model lacks.
@@ -98,18 +100,37 @@ class LoadPlan:
     """
 
     file: str
-    matches: tuple[Match, ...]
+    takes: Mapping[str, str]
     renamed: Mapping[str, str]
     missing: tuple[Wanted, ...]
     unused: tuple[str, ...]
     guesses: Mapping[str, str]
     problems: tuple[Row, ...]
+    _fitted: Mapping[str, Match] = field(repr=False)  # the variables that take something else than one equal array
+    _specs: Mapping[str, ArraySpec] = field(repr=False)  # the arrays of the file
     _others: tuple[Row, ...] = field(repr=False)  # a line for each name that is not matched
     _apply: Callable[['LoadPlan'], LoadReport] = field(repr=False)
 
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """The variables that would take a value, and how."""
+        # Made when they are asked for: a hundred thousand of them would keep the garbage collector busy.
+        return tuple(self.match(name) for name in self.takes)
+
+    def match(self, name: str) -> Match:
+        """How the variable of a canonical name would take its value."""
+        source = self.takes[name]
+        spec = self._specs[source]
+        return self._fitted.get(name) or Match(name, (source,), spec, spec, number=False, how=Exchange.SAME)
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether each variable takes one array that is what it would be in a save of its own."""
+        return not self._fitted
+
     def __str__(self) -> str:
         matched = [
-            Row(match.wanted.name, _described(match.sources[0]), _described(match.wanted), _remark(match.how))
+            Row(match.name, _described(match.found), _described(match.wanted), _remark(match.how))
             for match in self.matches
         ]
         return _table([*matched, *self._others])
@@ -123,13 +144,13 @@ class LoadPlan:
 
     def report(self, *, verified: bool) -> LoadReport:
         """The report of a load that did what the plan says."""
-        matched = tuple(match.wanted.name for match in self.matches)
+        matched = tuple(self.takes)
         return LoadReport(
             matched=matched,
             renamed=self.renamed,
             missing=tuple(variable.name for variable in self.missing),
             unused=self.unused,
-            converted={match.wanted.name: match.conversion for match in self.matches if match.conversion},
+            converted={name: match.conversion for name, match in self._fitted.items() if match.conversion},
             unverified=() if verified else matched,
         )
 
@@ -173,37 +194,41 @@ def compare(
         allow_unused: as in `load_var_collection`.
         apply: what `LoadPlan.apply` calls, with the plan.
     """
+    # Name, as the model has it -> name of the array in the file.
     origin = {new: old for old, new in renamed.items()}
-    found = {name: specs[aliases.get(old, old)] for name, old in origin.items() if chosen(name)}
-    matches: list[Match] = []
+    found = {name: aliases.get(old, old) for name, old in origin.items() if chosen is everything or chosen(name)}
+    takes: dict[str, str] = {}
+    fitted: dict[str, Match] = {}
     missing: list[Wanted] = []
     rows: list[Row] = []
     problems: list[Row] = []
     used: set[str] = set()
     for variable in wanted:
-        sources = tuple({found[name].name: found[name] for name in variable.names if name in found}.values())
-        used.update(source.name for source in sources)
-        hows = [
-            exchange(source, variable.dtype, variable.shape, number=variable.number, cast=cast, keyless=keyless)
-            for source in sources
-        ]
+        name, names, wanted_spec, number, obstacle = variable
+        if len(names) == 1 and names[0] in found and specs[found[names[0]]] == wanted_spec and not obstacle:
+            takes[name] = found[names[0]]  # as nearly always, so at once
+            continue
+        sources = tuple(dict.fromkeys(found[name] for name in names if name in found))
         if not sources:
             missing.append(variable)
             continue
-        bad = [source for source, how in zip(sources, hows, strict=True) if how is None or variable.obstacle]
-        for source in bad:
-            row = Row(variable.name, _described(source), _described(variable), _difference(source, variable))
-            problems.append(row)
-            rows.append(row)
+        used.update(sources)
+        hows = [exchange(specs[source], wanted_spec, number=number, cast=cast, keyless=keyless) for source in sources]
+        bad = [specs[source] for source, how in zip(sources, hows, strict=True) if how is None or obstacle]
+        for spec in bad:
+            rows.append(Row(name, _described(spec), _described(wanted_spec), _difference(spec, variable)))
+            problems.append(rows[-1])
         if not bad and hows[0] is not None:
-            matches.append(Match(variable, sources, hows[0]))
-    unused = {name: spec for name, spec in found.items() if spec.name not in used}
+            takes[name] = sources[0]
+            fitted[name] = Match(name, sources, specs[sources[0]], wanted_spec, number, hows[0])
+    used.update(takes.values())
+    unused = {name: specs[source] for name, source in found.items() if source not in used}
     guesses = {origin[name]: model for name, model in _guesses(unused, missing).items()}
     renamed_from = {model: old for old, model in guesses.items()}
     for variable in missing:
         guess = renamed_from.get(variable.name)
         remark = 'not in the file' + (f'; is it {guess!r} there?' if guess else '')
-        rows.append(Row(variable.name, '-', _described(variable), remark))
+        rows.append(Row(variable.name, '-', _described(variable.spec), remark))
         if not allow_missing:
             problems.append(rows[-1])
     for name, spec in unused.items():
@@ -212,12 +237,14 @@ def compare(
             problems.append(rows[-1])
     return LoadPlan(
         file=file,
-        matches=tuple(matches),
+        takes=takes,
         renamed={origin[name]: name for name in found if origin[name] != name and name not in unused},
         missing=tuple(missing),
         unused=tuple(origin[name] for name in unused),
         guesses=guesses,
         problems=tuple(problems),
+        _fitted=fitted,
+        _specs=specs,
         _others=tuple(rows),
         _apply=apply,
     )
@@ -225,7 +252,7 @@ def compare(
 
 def value_problem(match: Match, remark: str) -> Row:
     """A line for a difference that only the values show."""
-    return Row(match.wanted.name, _described(match.sources[0]), _described(match.wanted), remark)
+    return Row(match.name, _described(match.found), _described(match.wanted), remark)
 
 
 def value_mismatch(file: str, problems: Iterable[Row]) -> MismatchError:
@@ -235,16 +262,16 @@ def value_mismatch(file: str, problems: Iterable[Row]) -> MismatchError:
 
 def _guesses(unused: Mapping[str, ArraySpec], missing: Iterable[Wanted]) -> dict[str, str]:
     """Name in the file -> missing name: same shape and dtype, and alone with them or the most alike by its letters."""
-    by_form: dict[tuple[str, tuple[int, ...]], list[str]] = defaultdict(list)
+    by_spec: dict[ArraySpec, list[str]] = defaultdict(list)
     for name, spec in unused.items():
-        by_form[spec.dtype, spec.shape].append(name)
-    wanted_by_form: dict[tuple[str, tuple[int, ...]], list[str]] = defaultdict(list)
+        by_spec[spec].append(name)
+    wanted_by_spec: dict[ArraySpec, list[str]] = defaultdict(list)
     for variable in missing:
-        wanted_by_form[variable.dtype, variable.shape].append(variable.name)
+        wanted_by_spec[variable.spec].append(variable.name)
     guesses: dict[str, str] = {}
     budget = _COMPARED
-    for form, wanted in wanted_by_form.items():
-        candidates = by_form.get(form, [])
+    for spec, wanted in wanted_by_spec.items():
+        candidates = by_spec.get(spec, [])
         if len(candidates) == len(wanted) == 1:
             guesses[candidates[0]] = wanted[0]
         elif len(candidates) * len(wanted) <= budget:
@@ -261,21 +288,22 @@ def _remark(how: Exchange) -> str:
 
 
 def _difference(source: ArraySpec, variable: Wanted) -> str:
-    if is_key(variable.dtype) != is_key(source.dtype) and 'uint32' in (source.dtype, variable.dtype):
-        words = stored(variable.dtype if is_key(variable.dtype) else source.dtype).words
-        if source.shape + words == variable.shape or variable.shape + words == source.shape:
+    wanted = variable.spec
+    if is_key(wanted.dtype) != is_key(source.dtype) and 'uint32' in (source.dtype, wanted.dtype):
+        words = stored(wanted.dtype if is_key(wanted.dtype) else source.dtype).words
+        if source.shape + words == wanted.shape or wanted.shape + words == source.shape:
             return 'keys and their data; cast=True converts'
-    if source.shape != variable.shape:
+    if source.shape != wanted.shape:
         return 'the shapes differ'
     if variable.obstacle:
         return variable.obstacle
-    if castable(source.dtype, variable.dtype):
+    if castable(source.dtype, wanted.dtype):
         return 'the dtypes differ; cast=True converts'
     return 'the dtypes differ'
 
 
-def _described(item: ArraySpec | Wanted) -> str:
-    return f'{item.dtype} {item.shape}'
+def _described(spec: ArraySpec) -> str:
+    return f'{spec.dtype} {spec.shape}'
 
 
 def _complaint(file: str, problems: tuple[Row, ...], guesses: Mapping[str, str]) -> str:

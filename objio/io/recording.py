@@ -10,8 +10,8 @@ from objio import storage
 from objio.errors import FormatError, SaveNotDurable, SaveOrderError
 from objio.formats import by_suffix
 from objio.io import metrics as metrics_io
+from objio.io.contents import contents_of
 from objio.io.custom import check_function, takes
-from objio.io.entries import entries_of
 from objio.io.pruning import prune
 from objio.io.retention import Policy
 from objio.io.saves import Folder
@@ -90,8 +90,8 @@ class Recorder:
         # Asked for in any case: in a thread that outlives the program's last line it could not be imported any more.
         file_format = by_suffix(self._folder.path_for(idx))
         if self._own:
-            entries, aliases = entries_of(vc)
-            file_format.encode(entries, aliases, options.get('metadata', {}))
+            contents = contents_of(vc)
+            file_format.encode(contents.specs, contents.blocks, contents.aliases, options.get('metadata', {}))
 
     def write(self, vc: VarCollection, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:
         """Writes a save and removes those that no rule keeps.

@@ -19,14 +19,15 @@ def chooser(only: Selector | None, skip: Selector | None) -> Callable[[str], boo
     Raises:
         TypeError: one of them is none of the kinds that are understood.
     """
-    wanted = _matcher(only, 'only') if only is not None else _everything
+    wanted = _matcher(only, 'only') if only is not None else everything
     if skip is None:
         return wanted
     unwanted = _matcher(skip, 'skip')
     return lambda name: wanted(name) and not unwanted(name)
 
 
-def _everything(name: str) -> bool:
+def everything(name: str) -> bool:
+    """Takes every name."""
     return True
 
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from objio.io.entries import Held, check_present, to_host
+from objio.errors import UnsaveableError
+from objio.io.contents import Held, OnHost, check_present, to_host
 from objio.variables import TrainRef, TreeVar, VarCollection, target
 from objio.variables.values import is_key
 from objio.variables.variable import assign_raw, is_holder
@@ -28,11 +29,14 @@ def snapshot(vc: VarCollection) -> VarCollection:
     """
     frozen: dict[int, tuple[Any, Any]] = {}  # by identity; the value is kept, so that its number is not given again
     twins: dict[int, Any] = {}
-    for name, _, variable in vc.groups():
-        value = variable.value
-        check_present(value, name)
+    on_host = OnHost()
+    for name, _, variable, value in vc.held():
+        try:
+            check_present(value, on_host)
+        except UnsaveableError as error:
+            raise UnsaveableError(f'{name}: {error}') from None
         if id(value) not in frozen:
-            frozen[id(value)] = value, _frozen(value)
+            frozen[id(value)] = value, _frozen(value, on_host)
         twins[id(variable)] = _twin(variable, frozen[id(value)][1])
     return VarCollection(
         (name, twins[id(thing)] if target(thing) is thing else TrainRef(twins[id(target(thing))]))
@@ -40,11 +44,11 @@ def snapshot(vc: VarCollection) -> VarCollection:
     )
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(value: Any, on_host: OnHost) -> Any:
     if is_key(value):
         return jnp.copy(value)
     if isinstance(value, jax.Array):
-        return to_host(value).view(Held)
+        return to_host(value, on_host).view(Held)
     return value.copy() if isinstance(value, np.ndarray) else value
 
 

@@ -22,12 +22,19 @@ _frames = _Frames()
 
 def frame_of(variable: object) -> dict[int, Any] | None:
     """The innermost running frame that binds a variable, or None."""
+    if not _frames.stack:
+        return None
     key = id(variable)
     frame: dict[int, Any]  # mypy sees no further than threading.local
     for frame in reversed(_frames.stack):
         if key in frame:
             return frame
     return None
+
+
+def is_running() -> bool:
+    """Whether `pure` runs a function in this thread."""
+    return bool(_frames.stack)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from objio.variables.renamer import Rules, renamed
 from objio.variables.table import table
 from objio.variables.tree import Tree
 from objio.variables.values import fitted
-from objio.variables.variable import is_variable, put, target
+from objio.variables.variable import is_variable, put, target, targets_of, values_of
 
 Types = type | tuple[type, ...]
 
@@ -127,8 +127,7 @@ class VarCollection(Portable):
         names: dict[int, list[str]] = {}
         own: dict[int, str] = {}
         variables: dict[int, Any] = {}
-        for name, thing in self._variables.items():
-            variable = target(thing)
+        for (name, thing), variable in zip(self._variables.items(), targets_of(self._variables.values()), strict=True):
             key = id(variable)
             variables[key] = variable
             names.setdefault(key, []).append(name)
@@ -140,6 +139,17 @@ class VarCollection(Portable):
             for name in self._variables
             if name in by_name
         ]
+
+    def held(self) -> Iterable[tuple[str, tuple[str, ...], Any, Any]]:
+        """What `groups` gives, and the value that each variable holds now, at a third of the cost.
+
+        Returns:
+            Tuples (canonical name, all names, variable, value), to be gone through once.
+        """
+        variables = targets_of(self._variables.values())
+        if len(set(map(id, variables))) == len(variables):
+            return zip(self._variables, zip(self._variables, strict=True), variables, values_of(variables), strict=True)
+        return ((name, names, variable, variable.value) for name, names, variable in self.groups())
 
     def subset(self, is_a: Types | None = None, is_not: Types | None = None) -> 'VarCollection':
         """The names whose variable is of some type; a `TrainRef` counts as the variable it refers to.
@@ -179,7 +189,7 @@ class VarCollection(Portable):
         Returns:
             A list, in the order of `assign`.
         """
-        return [variable.value for variable in self if _chosen(variable, is_a, None)]
+        return values_of(variable for variable in self if _chosen(variable, is_a, None))
 
     def named_tensors(self, is_a: Types | None = None, is_not: Types | None = None) -> dict[str, Any]:
         """The values by canonical name, each variable's once: what gradients, optimizers and `pure` take.
@@ -191,7 +201,8 @@ class VarCollection(Portable):
         Returns:
             A plain dict, canonical name -> value.
         """
-        return {name: var.value for name, _, var in self.groups() if _chosen(var, is_a, is_not)}
+        groups = [group for group in self.groups() if _chosen(group.var, is_a, is_not)]
+        return dict(zip((group.name for group in groups), values_of(group.var for group in groups), strict=True))
 
     def assign(self, tensors: Mapping[str, Any] | Sequence[Any]) -> None:
         """Gives every variable a new value, or, where one does not fit, none.
@@ -206,7 +217,12 @@ class VarCollection(Portable):
         """
         groups = self.groups()
         new = in_order(groups, tensors, 'assign')
-        put([(var, fitted(var.value, raw(value), name)) for (name, _, var), value in zip(groups, new, strict=True)])
+        variables = [group.var for group in groups]
+        olds = values_of(variables)
+        put(
+            variables,
+            [fitted(old, raw(value), name) for (name, *_), old, value in zip(groups, olds, new, strict=True)],
+        )
 
     @classmethod
     def from_tree(cls, tree: Any, scope: str = '', separator: str = '.') -> 'VarCollection':

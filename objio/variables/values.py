@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 SCALARS = (bool, int, float, complex)
+ARRAYS = (jax.Array, jax.ShapeDtypeStruct)  # what JAX holds, or will hold
 _KINDS: tuple[tuple[type, type], ...] = (
     (bool, np.bool_),
     (int, np.integer),

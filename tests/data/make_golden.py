@@ -5,11 +5,9 @@ The file is kept as it is: the test that compares it with what is written today 
 
 from pathlib import Path
 
-from support_formats import MemorySink
+from support_formats import MemorySink, encoded
 from support_golden import content
 
-from objio.formats import npz
-
 sink = MemorySink()
-npz.encode(*content()).write(sink)
+encoded(*content()).write(sink)
 Path(__file__).with_name('objio-npz-1.npz').write_bytes(sink.value())

@@ -155,12 +155,12 @@ def test_one_sign_without_the_other_is_damage() -> None:
 
 def test_the_manifest_keeps_json_readers_spelling() -> None:
     """What `manifest.dump` writes is what `json.dumps` writes for the same content."""
-    specs = [ArraySpec('a"\\\n\x1f\x7fé\u2028', 'float32', (2, 3)), ArraySpec('b', 'bool', ())]
+    specs = {'a"\\\n\x1f\x7fé\u2028': ArraySpec('float32', (2, 3)), 'b': ArraySpec('bool', ())}
     aliases, metadata = {'\t\b\f\r': 'b'}, {'a': [1, -0.0, 1e300, 'é\0', {}, None, True]}
     whole = {
         'format': 'objio-npz',
         'version': 1,
-        'arrays': [[spec.name, spec.dtype, list(spec.shape)] for spec in specs],
+        'arrays': [[name, spec.dtype, list(spec.shape)] for name, spec in specs.items()],
         'aliases': aliases,
         'metadata': metadata,
     }

@@ -11,7 +11,7 @@ from objio.errors import FormatError, UnsaveableError
 from objio.formats import ArraySpec, npz, npz_reader, npz_writer
 from objio.formats.zip_records import end_records
 
-ONE = (ArraySpec('a', 'uint8', (1,)),)
+ONE = {'a': ArraySpec('uint8', (1,))}
 LIES = {
     'a dtype of another kind': forged([['a', '<f4', [1]]]),
     'an unknown dtype': forged([['a', 'float31', [1]]]),

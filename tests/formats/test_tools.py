@@ -9,9 +9,9 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from support_formats import entry, save, written
+from support_formats import Entry, entry, save, written
 
-from objio.formats import ArraySpec, Entry
+from objio.formats import ArraySpec
 
 Tool = Callable[[str], str]
 NAMES = [
@@ -43,7 +43,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of so many members that its end is in zip64."""
     path = tmp_path_factory.mktemp('tools') / 'many.npz'
     item = entry('', np.ones(3, np.uint8))
-    path.write_bytes(written([Entry(ArraySpec(f'w{index}', 'uint8', (3,)), item.blocks) for index in range(66_000)]))
+    path.write_bytes(written([Entry(f'w{index}', ArraySpec('uint8', (3,)), item.blocks) for index in range(66_000)]))
     return path
 
 

@@ -7,11 +7,11 @@ from struct import unpack_from
 
 import numpy as np
 import pytest
-from support_formats import MemorySink, MemorySource, entry, read_array, read_bytes, save
+from support_formats import Entry, MemorySink, MemorySource, encoded, entry, read_array, read_bytes, save
 
 from objio.errors import FormatError
-from objio.formats import ArraySpec, Entry, npz
-from objio.formats.zip_records import Member, end_records
+from objio.formats import ArraySpec, npz
+from objio.formats.zip_records import Members, end_records
 
 GIB = 1 << 30
 
@@ -54,11 +54,11 @@ def test_an_array_beyond_4_gib() -> None:
     def zeros() -> list[memoryview]:
         return [block] * (size // len(block)) + [block[: size % len(block)]]
 
-    entries = [Entry(ArraySpec('large', 'uint8', (size,)), zeros), entry('small', np.arange(5))]
-    encoded = npz.encode(entries, {}, {})
-    pages = Pages(encoded.size)
-    encoded.write(pages)
-    assert pages.end == encoded.size
+    entries = [Entry('large', ArraySpec('uint8', (size,)), zeros), entry('small', np.arange(5))]
+    file = encoded(entries, {}, {})
+    pages = Pages(file.size)
+    file.write(pages)
+    assert pages.end == file.size
     archive = npz.decode(pages)
     assert archive.nbytes('large') == size
     assert archive.mapped('large').nbytes == size
@@ -80,22 +80,22 @@ def test_an_array_beyond_4_gib() -> None:
 @pytest.mark.parametrize(('size', 'wide'), [(0xFFFFFFFE, False), (0xFFFFFFFF, True), (0x100000000, True)])
 def test_zip64_sizes_stand_exactly_where_they_are_needed(size: int, wide: bool) -> None:
     """A content of 2^32 - 2 bytes is the last that does without the zip64 fields."""
-    member = Member(b'a.npy', 0, b'', size)
-    header, record = member.local_header(7), member.entry(7)
+    member = Members([b'a.npy'], [b''], [size])
+    (header,), record = member.local_headers(0, 1, [7]), member.directory([7])
     assert (unpack_from('<H', header, 4)[0], unpack_from('<H', record, 6)[0]) == ((45, 45) if wide else (20, 20))
     assert unpack_from('<LL', header, 18) == unpack_from('<LL', record, 20) == (min(size, 0xFFFFFFFF),) * 2
-    assert len(record) == member.entry_size() == 46 + 5 + (20 if wide else 0)
-    assert member.start % 64 == 0
-    assert len(header) == member.start
+    assert len(record) == member.directory_size == 46 + 5 + (20 if wide else 0)
+    assert member.starts[0] % 64 == 0
+    assert len(header) == member.starts[0]
 
 
 @pytest.mark.parametrize(('offset', 'wide'), [(0xFFFFFFFE, False), (0xFFFFFFFF, True), (1 << 40, True)])
 def test_zip64_offsets_stand_exactly_where_they_are_needed(offset: int, wide: bool) -> None:
     """A local header at 2^32 - 2 is the last whose entry does without a zip64 field."""
-    member = Member(b'a.npy', offset, b'', 10)
-    record = member.entry(7)
-    assert len(record) == member.entry_size() == 46 + 5 + (12 if wide else 0)
-    assert unpack_from('<H', member.local_header(7), 4)[0] == 20
+    member = Members([b'a.npy'], [b''], [10], offset)
+    record = member.directory([7])
+    assert len(record) == member.directory_size == 46 + 5 + (12 if wide else 0)
+    assert unpack_from('<H', member.local_headers(0, 1, [7])[0], 4)[0] == 20
     if wide:
         assert record[-12:] == b'\1\0\x08\0' + offset.to_bytes(8, 'little')
 
@@ -118,9 +118,9 @@ def test_zip64_end_records_stand_exactly_where_they_are_needed(count: int, size:
 def test_a_number_of_members_about_the_limit(count: int) -> None:
     """With and without zip64 end record, as many arrays come back as were saved, by objio and by zipfile."""
     item = entry('', np.zeros((), np.uint8))
-    entries = [Entry(ArraySpec(f'{index}', 'uint8', ()), item.blocks) for index in range(count)]
+    entries = [Entry(f'{index}', ArraySpec('uint8', ()), item.blocks) for index in range(count)]
     sink = MemorySink()
-    npz.encode(entries, {}, {}).write(sink)
+    encoded(entries, {}, {}).write(sink)
     data = sink.value()
     assert (data[-42:-38] == b'PK\6\7') == (count + 1 >= 0xFFFF)
     assert len(npz.decode(MemorySource(data)).specs) == count
@@ -143,7 +143,7 @@ def test_70_000_arrays() -> None:
 def test_damaged_zip64_end_records_are_found() -> None:
     """Each changed bit of the zip64 end record and its locator is found."""
     item = entry('', np.zeros((), np.uint8))
-    data = bytearray(_joined([Entry(ArraySpec(f'{index}', 'uint8', ()), item.blocks) for index in range(0xFFFF)]))
+    data = bytearray(_joined([Entry(f'{index}', ArraySpec('uint8', ()), item.blocks) for index in range(0xFFFF)]))
     for bit in range((len(data) - 98) * 8, len(data) * 8):
         data[bit // 8] ^= 1 << bit % 8
         with pytest.raises(FormatError):
@@ -153,7 +153,7 @@ def test_damaged_zip64_end_records_are_found() -> None:
 
 def _joined(entries: list[Entry]) -> bytes:
     sink = MemorySink()
-    npz.encode(entries, {}, {}).write(sink)
+    encoded(entries, {}, {}).write(sink)
     return sink.value()
 
 

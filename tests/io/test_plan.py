@@ -39,7 +39,7 @@ def test_a_plan_is_a_table_of_both_sides() -> None:
   x      float64 (4, 4)  -               not in the model"""
     )
     assert same_objects(vc, before)
-    assert [match.wanted.name for match in plan.matches] == ['ok', 'step']
+    assert [match.name for match in plan.matches] == ['ok', 'step']
     assert [row.name for row in plan.problems] == ['shape', 'new', 'x']
     assert ([wanted.name for wanted in plan.missing], plan.unused) == (['new'], ('x',))
 

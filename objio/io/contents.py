@@ -1,0 +1,173 @@
+"""Values of variables on their way into a file: NumPy and JAX arrays, typed keys and Python numbers as bytes."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from objio.errors import UnsaveableError
+from objio.formats import ArraySpec
+from objio.formats.dtypes import STRAIGHT, WRITABLE, blocks, label_of
+from objio.io.staging import Staging, assembled
+from objio.variables import VarCollection
+from objio.variables.values import ARRAYS, is_scalar, key_impl
+
+_TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
+
+
+class Held(np.ndarray[Any, np.dtype[Any]]):
+    """The value of a `jax.Array` in a snapshot: read-only, and one object where the array was one."""
+
+
+_FROZEN = (jax.Array, Held)  # never changed under their names
+
+
+class OnHost(dict[jax.sharding.Sharding, bool]):
+    """Whether arrays of a sharding lie whole in memory that NumPy can see; thousands of arrays share a few of them."""
+
+    def __missing__(self, sharding: jax.sharding.Sharding) -> bool:
+        here = sharding.is_fully_replicated and sharding.is_fully_addressable
+        devices: Any = sharding.device_set  # JAX has no types for them
+        self[sharding] = answer = here and all(device.platform == 'cpu' for device in devices)
+        return answer
+
+
+class Contents(NamedTuple):
+    """The arrays of a collection as a format takes them, each once, and the names that share them."""
+
+    specs: dict[str, ArraySpec]  # in collection order
+    aliases: dict[str, str]  # alias -> name of the array that it shares
+    visible: dict[str, jax.Array]  # those whose memory NumPy sees as it is stored: nearly all, on a CPU
+    others: dict[str, Any]
+    on_host: OnHost
+    staging: Staging
+
+    def blocks(self, name: str) -> Iterable[memoryview | bytes]:
+        """The bytes of an array, fetched now; see `objio.formats.Blocks`."""
+        value = self.visible.get(name)
+        if value is not None:
+            host = np.asarray(value)
+        elif name in self.staging:
+            host = self.staging.fetch(name)
+        else:
+            host = to_host(self.others[name], self.on_host)
+        return blocks(host, self.specs[name].dtype)
+
+
+def contents_of(vc: VarCollection) -> Contents:
+    """What is to be stored of a collection.
+
+    Stored once are a variable under several names, a `TrainRef` and its variable, and variables that hold the same
+    `jax.Array` at this moment.
+
+    Raises:
+        UnsaveableError: a value cannot be stored; the message names its variable.
+    """
+    contents = Contents({}, {}, {}, {}, OnHost(), Staging())
+    stored_as: dict[int, str] = {}
+    for name, names, _, value in vc.held():
+        # Only a jax.Array never changes under its name, so only there does "the same object" mean "equal".
+        home = stored_as.setdefault(id(value), name) if isinstance(value, _FROZEN) else name
+        if home == name:
+            try:
+                here = check_present(value, contents.on_host)
+                contents.specs[name] = spec = describe(value)
+            except UnsaveableError as error:
+                raise UnsaveableError(f'{name}: {error}') from None
+            if here and spec.dtype in STRAIGHT:
+                contents.visible[name] = value
+            elif isinstance(value, jax.Array) and not here:
+                contents.staging.add(name, value)
+            else:
+                contents.others[name] = value
+        if len(names) > 1 or home != name:
+            contents.aliases.update((other, home) for other in names if other != home)
+    return contents
+
+
+def describe(value: Any) -> ArraySpec:
+    """The label of the dtype and the logical shape of a value, read without fetching it.
+
+    Raises:
+        UnsaveableError: the value is none that a file can hold.
+    """
+    if isinstance(value, ARRAYS):
+        if isinstance(value, jax.core.Tracer):
+            raise UnsaveableError(_TRACED)
+        dtype = value.dtype
+        return _spec(label_of(dtype) if isinstance(dtype, np.dtype) else _key_label(value), tuple(value.shape))
+    if isinstance(value, np.ma.MaskedArray):
+        raise UnsaveableError('a masked array cannot be saved, its mask would be lost; save .filled() and the mask')
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _spec(label_of(value.dtype), value.shape)
+    if is_scalar(value):
+        return _spec(label_of(_of_number(value).dtype), ())
+    raise UnsaveableError(f'a value of type {type(value).__name__} cannot be saved; expected an array or a number')
+
+
+# One object for thousands of arrays of one form.
+_spec = lru_cache(maxsize=4096)(ArraySpec)
+
+
+def to_host(value: Any, on_host: OnHost) -> np.ndarray[Any, Any]:
+    """The value as a NumPy array, without a copy where the memory is the host's; keys as their words.
+
+    The result must not be written to.
+    """
+    if isinstance(value, jax.Array):
+        array = value if isinstance(value.dtype, np.dtype) else jax.random.key_data(value)
+        host = np.asarray(array) if on_host[array.sharding] else assembled(array)
+        # JAX gives int1 to NumPy as bool.
+        return host if host.dtype == array.dtype else host.astype(array.dtype)
+    if is_scalar(value):
+        return _of_number(value)
+    return np.asarray(value)
+
+
+def check_present(value: Any, on_host: OnHost) -> bool:
+    """Checks that a value is there, and all of it on this host.
+
+    Returns:
+        whether it is an array of JAX that lies whole in memory that NumPy can see.
+
+    Raises:
+        UnsaveableError: it is not.
+    """
+    if isinstance(value, jax.Array):
+        if isinstance(value, jax.core.Tracer):
+            raise UnsaveableError(_TRACED)
+        if value.is_deleted():
+            raise UnsaveableError(
+                'its array was deleted, probably donated to a jitted function; assign the result first'
+            )
+        if on_host[value.sharding]:
+            return True
+        if not (value.is_fully_addressable or value.is_fully_replicated):
+            raise UnsaveableError(
+                'its shards lie on several hosts, and one npz cannot hold them; gather it first '
+                '(jax.experimental.multihost_utils.process_allgather), or save it in a format that every host writes '
+                'its own shards of (.orbax)'
+            )
+    elif isinstance(value, jax.ShapeDtypeStruct):
+        raise UnsaveableError('has a shape and a dtype but no value yet; load or assign it first')
+    return False
+
+
+def _key_label(keys: jax.Array | jax.ShapeDtypeStruct) -> str:
+    implementation = key_impl(keys)
+    label = f'key<{implementation}>'
+    if label not in WRITABLE:
+        raise UnsaveableError(
+            f'PRNG keys of the implementation {implementation!r} cannot be saved, only those of JAX itself; '
+            'save jax.random.key_data of them'
+        )
+    return label
+
+
+def _of_number(number: complex) -> np.ndarray[Any, Any]:
+    array = np.asarray(number)
+    if array.dtype == object:
+        raise UnsaveableError('an int that does not fit 64 bits cannot be saved; keep it in metadata= or as an array')
+    return array
