@@ -112,6 +112,11 @@ def read_bytes(archive: Archive, name: str, *, verify: bool = True) -> bytes:
     return bytes(buffer)
 
 
+def allocate(size: int) -> memoryview:
+    """Memory for `read_small`."""
+    return memoryview(bytearray(b'\xa5' * size))
+
+
 def read_array(archive: Archive, name: str) -> np.ndarray:
     """One array, read and checked."""
     spec = archive.specs[name]
@@ -119,13 +124,16 @@ def read_array(archive: Archive, name: str) -> np.ndarray:
 
 
 def load(data: bytes) -> dict[str, np.ndarray]:
-    """All arrays of a file, each by all three ways, which must agree."""
+    """All arrays of a file, each by all ways, which must agree."""
     archive = npz.decode(MemorySource(data))
     for name in archive.specs:
         whole = read_bytes(archive, name)
         mapped = archive.mapped(name)
         assert mapped is None or bytes(mapped) == whole
-        assert b''.join(map(bytes, archive.pieces(name, 24))) == whole
+        assert b''.join(map(bytes, archive.pieces(name, memoryview(bytearray(24))))) == whole
+        for mmap in (False, True):
+            (small,) = archive.read_small([name], allocate, mmap=mmap)
+            assert bytes(small) == whole
     return {name: read_array(archive, name) for name in archive.specs}
 
 

@@ -92,8 +92,8 @@ class Archive(Protocol):
         """
         ...
 
-    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
-        """Yields the stored bytes `size` at a time, the rest at last; what was yielded is overwritten by the next.
+    def pieces(self, name: str, buffer: memoryview, *, verify: bool = True) -> Iterator[memoryview]:
+        """Yields the stored bytes in pieces as large as `buffer`, the rest at last; each may overwrite the one before.
 
         FormatError where they are damaged: after the last piece at the latest.
         """

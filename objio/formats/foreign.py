@@ -120,21 +120,23 @@ class ForeignArchive:
             self.read_into(name, buffer, verify=verify)
             yield buffer
 
-    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
-        """Yields the bytes of an array `size` at a time; one that must be inflated or turned is held whole."""
+    def pieces(self, name: str, buffer: memoryview, *, verify: bool = True) -> Iterator[memoryview]:
+        """Yields the bytes of an array in pieces; one that must be inflated or turned is held whole."""
         member, head = self._arrays[name]
         form, dtype = self._readable(name, head)
         nbytes = self.nbytes(name)
         if member.entry.method == STORED and _is_straight(head, dtype):
             start = member.start + head.size
-            crc = yield from scan_pieces(self._source, repr(name), form, start, nbytes=nbytes, size=size, verify=verify)
+            crc = yield from scan_pieces(
+                self._source, repr(name), form, start, nbytes=nbytes, buffer=buffer, verify=verify
+            )
             if verify:
                 self._compare_stored(name, crc)
             return
         whole = memoryview(bytearray(nbytes))
         self.read_into(name, whole, verify=verify)
-        for at in range(0, nbytes, size):
-            yield whole[at : at + size]
+        for at in range(0, nbytes, len(buffer)):
+            yield whole[at : at + len(buffer)]
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """The bytes of an array as read-only pages of the file, or None where they have to be inflated or turned."""

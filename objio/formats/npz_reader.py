@@ -129,13 +129,15 @@ class NpzArchive:
     def _end(self, index: int) -> int:
         return self._members.starts[index] + self._members.sizes[index]
 
-    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
-        """Yields the stored bytes of an array `size` at a time, in one buffer; see `read_into`."""
+    def pieces(self, name: str, buffer: memoryview, *, verify: bool = True) -> Iterator[memoryview]:
+        """Yields the stored bytes of an array, as many at a time as `buffer` takes; see `read_into`."""
         index = self._index[name]
         self._compare_header(name, index)
         form = WRITABLE[self.specs[name].dtype]
         start, nbytes = self._members.starts[index], self._members.sizes[index]
-        found = yield from scan_pieces(self._source, repr(name), form, start, nbytes=nbytes, size=size, verify=verify)
+        found = yield from scan_pieces(
+            self._source, repr(name), form, start, nbytes=nbytes, buffer=buffer, verify=verify
+        )
         if verify:
             self._compare_crc(name, index, found)
 

@@ -60,9 +60,9 @@ def looks_like(source: Source) -> str:
 
 
 def scan_pieces(
-    source: Source, part: str, form: Stored, offset: int, *, nbytes: int, size: int, verify: bool
+    source: Source, part: str, form: Stored, offset: int, *, nbytes: int, buffer: memoryview, verify: bool
 ) -> Generator[memoryview, None, int]:
-    """Yields stored bytes from `offset`, `size` at a time in one buffer, for a use while they are in the cache.
+    """Yields stored bytes from `offset`, as many at a time as a buffer takes, for a use while they are in the cache.
 
     Args:
         source: the file.
@@ -70,7 +70,7 @@ def scan_pieces(
         form: the dtype of the array, whose values are checked.
         offset: where the bytes stand in the file.
         nbytes: how many there are.
-        size: how many come at a time.
+        buffer: where they come.
         verify: whether the checksum is wanted.
 
     Returns:
@@ -79,9 +79,8 @@ def scan_pieces(
     Raises:
         FormatError: some byte is no value of the dtype.
     """
-    buffer = memoryview(bytearray(min(size, nbytes)))
     crc = 0
-    for at in range(0, nbytes, size):
+    for at in range(0, nbytes, len(buffer)):
         piece = buffer[: nbytes - at]
         source.read_into(offset + at, piece)
         if verify:

@@ -17,7 +17,7 @@ from objio.io.memory import allocate
 
 _SMALL = 1 << 16  # bytes: up to here neighbours are read together
 _LARGE = 1 << 20  # bytes: where no two arrays are as large as this, threads cost more than they give
-_THREADS = 4  # more do not read faster, and hold more arrays that wait for their place
+READERS = min(os.cpu_count() or 1, 4)  # threads; more do not read faster, and hold more arrays that wait
 
 
 def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool = True) -> np.ndarray[Any, Any]:
@@ -57,10 +57,9 @@ def read_arrays(
 
 
 def _ahead(read: Callable[[str], np.ndarray[Any, Any]], names: Sequence[str]) -> Generator[np.ndarray[Any, Any]]:
-    threads = min(os.cpu_count() or 1, _THREADS)
     upcoming = iter(names)
-    with ThreadPoolExecutor(threads, thread_name_prefix='objio-load') as pool:
-        pending = deque(pool.submit(read, name) for name in islice(upcoming, threads))
+    with ThreadPoolExecutor(READERS, thread_name_prefix='objio-load') as pool:
+        pending = deque(pool.submit(read, name) for name in islice(upcoming, READERS))
         try:
             while pending:
                 array = pending.popleft().result()

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,11 +13,13 @@ import numpy as np
 from objio.errors import MismatchError
 from objio.formats import Allocate, Archive, ArraySpec
 from objio.formats.dtypes import from_stored, stored
-from objio.io.arrays import read_array
+from objio.io.arrays import READERS, read_arrays
 from objio.io.conversion import kind_of
 from objio.io.files import File, opened
 
-_PIECE = 1 << 18  # bytes: the accumulator and a piece of each file stay inside the second-level cache
+_PIECE = 1 << 20  # bytes: less keeps the interpreter busy, more leaves the cache
+_ALIGNED = 1 << 14  # bytes: pieces of whole pages, and of whole elements
+_PIECES = 10 << 20  # bytes of the pieces of all files and threads together, where there are many
 
 
 class MeanArchive:
@@ -32,6 +35,9 @@ class MeanArchive:
     def __init__(self, archives: Sequence[tuple[Archive, str]], weights: Sequence[float] | None = None) -> None:
         self._archives = archives
         self._weights = normalised(weights, len(archives))
+        self._kept = threading.local()
+        share = _PIECES // (len(archives) * READERS)
+        self._piece = min(max(share - share % _ALIGNED, _ALIGNED), _PIECE)
         tables = [_names(archive) for archive, _ in archives]
         files = [file for _, file in archives]
         _compare(tables, files)
@@ -56,32 +62,61 @@ class MeanArchive:
             self._archives[-1][0].read_into(self._sources[name][-1], buffer, verify=verify)
             return
         at = 0
-        for piece in self.pieces(name, _PIECE, verify=verify):
-            buffer[at : at + piece.nbytes] = piece
-            at += piece.nbytes
+        for pieces in zip(*self._streams(name, verify=verify), strict=True):
+            size = len(pieces[0])
+            self._mean_into(buffer[at : at + size], pieces, name)
+            at += size
 
     def read_small(
         self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
     ) -> Iterator[memoryview]:
         """See `Archive`."""
+        means = [name for name in names if self._is_mean(name)]
+        streams = zip(
+            *(
+                archive.read_small([self._sources[name][index] for name in means], allocate, verify=verify)
+                for index, (archive, _) in enumerate(self._archives)
+            ),
+            strict=True,
+        )
+        others = self._archives[-1][0].read_small(
+            [self._sources[name][-1] for name in names if not self._is_mean(name)], allocate, verify=verify
+        )
         for name in names:
+            if not self._is_mean(name):
+                yield next(others)
+                continue
             buffer = allocate(self.nbytes(name))
-            self.read_into(name, buffer, verify=verify)
+            self._mean_into(buffer, next(streams), name)
             yield buffer
 
-    def pieces(self, name: str, size: int, *, verify: bool = True) -> Iterator[memoryview]:
-        """See `Archive`; sizes are a whole number of array elements."""
-        streams = [
-            archive.pieces(source, size, verify=verify)
-            for (archive, _), source in zip(self._archives, self._sources[name], strict=True)
-        ]
+    def pieces(self, name: str, buffer: memoryview, *, verify: bool = True) -> Iterator[memoryview]:
+        """See `Archive`; a mean comes in pieces of the size that is quickest to compute."""
         if not self._is_mean(name):
-            yield from streams[-1]
+            yield from self._archives[-1][0].pieces(self._sources[name][-1], buffer, verify=verify)
             return
+        buffer = memoryview(bytearray(min(self._piece, self.nbytes(name))))
+        for pieces in zip(*self._streams(name, verify=verify), strict=True):
+            piece = buffer[: len(pieces[0])]
+            self._mean_into(piece, pieces, name)
+            yield piece
+
+    def _streams(self, name: str, *, verify: bool) -> list[Iterator[memoryview]]:
+        # Memory that was touched is kept for the next array: fresh memory costs more than what is read into it.
+        if not hasattr(self._kept, 'buffers'):
+            self._kept.buffers = [memoryview(bytearray(self._piece)) for _ in self._archives]
+        return [
+            archive.pieces(source, buffer, verify=verify)
+            for (archive, _), source, buffer in zip(
+                self._archives, self._sources[name], self._kept.buffers, strict=True
+            )
+        ]
+
+    def _mean_into(self, buffer: memoryview, pieces: Sequence[memoryview], name: str) -> None:
         label = self.specs[name].dtype
-        for pieces in zip(*streams, strict=True):
-            shape = (pieces[0].nbytes // stored(label).itemsize,)
-            yield _mean([from_stored(piece, label, shape) for piece in pieces], self._weights).view(np.uint8).data
+        shape = (len(buffer) // stored(label).itemsize,)
+        out, *arrays = (from_stored(piece, label, shape) for piece in (buffer, *pieces))
+        _mean(arrays, self._weights, out)
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """See `Archive`; a mean lies nowhere until it is computed."""
@@ -120,7 +155,8 @@ def average(files: Iterable[File], weights: Sequence[float] | None = None) -> di
         array([2., 4.], dtype=float32)
     """
     with mean_of(files, weights) as archive:
-        means = {name: read_array(archive, name) for name in archive.specs}
+        names = list(archive.specs)
+        means = dict(zip(names, read_arrays(archive, names, ahead=True, mmap=False, verify=True), strict=True))
     return {name: means[archive.aliases.get(name, name)] for name in [*archive.specs, *archive.aliases]}
 
 
@@ -136,24 +172,40 @@ def mean_of(files: Iterable[File], weights: Sequence[float] | None = None) -> It
         yield MeanArchive(archives, weights)
 
 
-def _mean(pieces: Sequence[np.ndarray[Any, Any]], weights: Sequence[float] | None) -> np.ndarray[Any, Any]:
-    """The mean of flat arrays of one dtype, of that dtype too, rounded once."""
-    dtype = pieces[0].dtype
+def _mean(pieces: Sequence[np.ndarray[Any, Any]], weights: Sequence[float] | None, out: np.ndarray[Any, Any]) -> None:
+    """Computes the mean of flat arrays of one dtype, rounded once to that of `out`, which is the same."""
+    dtype = out.dtype
     if dtype.kind == 'c':
         # Part by part, since a complex product makes NaN of an infinite part and a zero.
-        real = pieces[0].real.dtype
-        return _mean([piece.view(real) for piece in pieces], weights).view(dtype)
+        real = out.real.dtype
+        _mean([piece.view(real) for piece in pieces], weights, out.view(real))
+        return
+    wide = accumulator(dtype)
+    total = out if wide == dtype else np.empty(out.shape, wide)
     with np.errstate(over='ignore', invalid='ignore'):
-        if weights is not None:
-            return _weighted(pieces, weights).astype(dtype, copy=False)
-        total = pieces[0].astype(accumulator(dtype))
-        for piece in pieces[1:]:
-            total += piece.astype(total.dtype, copy=False)
-        total /= len(pieces)
-        lost = ~np.isfinite(total)
-        if lost.any():  # a sum may be too large for the accumulator where the mean is not
-            total[lost] = _weighted([piece[lost] for piece in pieces], [1 / len(pieces)] * len(pieces))
-        return total.astype(dtype, copy=False)
+        if weights is None:
+            weights = [1 / len(pieces)] * len(pieces)
+            try:
+                # A sum may be too large for the accumulator where the mean is not.
+                with np.errstate(over='raise'):
+                    _sum(pieces, total)
+                    np.divide(total, len(pieces), out=total)
+            except FloatingPointError:
+                _sum(pieces, total)
+                np.divide(total, len(pieces), out=total)
+                lost = ~np.isfinite(total)
+                total[lost] = _weighted([piece[lost] for piece in pieces], weights)
+        else:
+            total[...] = _weighted(pieces, weights)
+        if total is not out:
+            out[...] = total.astype(dtype)
+
+
+def _sum(pieces: Sequence[np.ndarray[Any, Any]], total: np.ndarray[Any, Any]) -> None:
+    first, second, *others = (piece.astype(total.dtype, copy=False) for piece in pieces)
+    np.add(first, second, out=total)
+    for piece in others:
+        np.add(total, piece, out=total)
 
 
 def _weighted(pieces: Sequence[np.ndarray[Any, Any]], weights: Sequence[float]) -> np.ndarray[Any, Any]:

@@ -178,10 +178,11 @@ def verify(file: File) -> VerifyReport:
         except FormatError as error:
             return VerifyReport(display_name(file), kind, arrays, nbytes, (str(error),))
         kind, arrays = archive.kind, len(archive.specs)
+        piece = memoryview(bytearray(_PIECE))
         for name in archive.specs:
             nbytes += archive.nbytes(name)
             try:
-                for _ in archive.pieces(name, _PIECE):
+                for _ in archive.pieces(name, piece):
                     pass
             except FormatError as error:
                 damaged.append(str(error))

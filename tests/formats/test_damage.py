@@ -129,7 +129,7 @@ def test_headers_and_values_are_checked_without_verify() -> None:
     with pytest.raises(FormatError, match="'flag': bool is stored as 0 to 1, found 2"):
         archive.mapped('flag', verify=False)
     with pytest.raises(FormatError, match="'flag': bool is stored as 0 to 1, found 2"):
-        list(archive.pieces('flag', 1, verify=False))
+        list(archive.pieces('flag', memoryview(bytearray(1)), verify=False))
 
 
 def repacked(data: bytes, method: int = zipfile.ZIP_STORED, last: str = 'objio.json') -> bytes:
