@@ -90,8 +90,10 @@ class Members:
         self.offsets: list[int] = self._offsets.tolist()
         self.starts: list[int] = (ends - nbytes).tolist()
         self.end = int(ends[-1]) if count else offset
-        large = np.flatnonzero((self._contents >= FULL32) | (self._offsets >= FULL32)).tolist()
-        self._zip64 = {index: _zip64(int(self._contents[index]), self.offsets[index]) for index in large}
+        large = (self._contents >= FULL32) | (self._offsets >= FULL32)
+        self._zip64 = {
+            index: _zip64(int(self._contents[index]), self.offsets[index]) for index in np.flatnonzero(large).tolist()
+        }
         self.directory_size = (
             count * ENTRY.size + int(self._name_sizes.sum()) + sum(len(field) for field in self._zip64.values())
         )
