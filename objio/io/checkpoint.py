@@ -16,14 +16,12 @@ from objio.io.custom import takes
 from objio.io.naming import index_pattern
 from objio.io.ops import load_var_collection, save_var_collection
 from objio.io.pruning import fates, scores
-from objio.io.recording import Recorder
+from objio.io.recording import Put, Recorder
 from objio.io.restoring import Restorer
 from objio.io.retention import Explanation, Policy, whole_number
 from objio.io.saves import Folder
-from objio.io.snapshot import snapshot
 from objio.io.subjects import as_collection
 from objio.io.watching import watch
-from objio.variables import VarCollection
 
 _LOG = logging.getLogger('objio')
 
@@ -154,12 +152,12 @@ class Checkpoint:
             return
         self._writer.wait()
         self._recorder.check_order(idx)
-        if not self._background:
-            self._write(collection, idx, options)
-            return
-        self._recorder.check(collection, idx, options)
-        frozen = snapshot(collection)
-        self._writer.start(functools.partial(self._write, frozen, idx, options), idx)
+        put = self._recorder.prepare(collection, idx, options, later=self._background)
+        job = functools.partial(self._write, put, idx, options)
+        if self._background:
+            self._writer.start(job, idx)
+        else:
+            job()
 
     def restore(self, vc: Any, idx: int | None = None, **load_options: Any) -> tuple[int, str]:
         """Loads the save of an index, or the newest that is whole.
@@ -311,8 +309,8 @@ class Checkpoint:
             self._writer.settle()
             self._writer.log_failure()
 
-    def _write(self, vc: VarCollection, idx: int, options: Mapping[str, Any]) -> None:
-        path, removed = self._recorder.write(vc, idx, options)
+    def _write(self, put: Put, idx: int, options: Mapping[str, Any]) -> None:
+        path, removed = self._recorder.write(put, idx, options)
         if self.verbose:
             _LOG.info('saved %s%s', path, f', removed {", ".join(map(str, removed))}' if removed else '')
         with self._changed:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from objio.errors import UnsaveableError
@@ -12,7 +13,7 @@ from objio.formats import ArraySpec
 from objio.formats.dtypes import STRAIGHT, WRITABLE, blocks, label_of
 from objio.io.staging import Staging, assembled
 from objio.variables import VarCollection
-from objio.variables.values import ARRAYS, is_scalar, key_impl
+from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
 _TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
 
@@ -39,7 +40,7 @@ class Contents(NamedTuple):
 
     specs: dict[str, ArraySpec]  # in collection order
     aliases: dict[str, str]  # alias -> name of the array that it shares
-    visible: dict[str, jax.Array]  # those whose memory NumPy sees as it is stored: nearly all, on a CPU
+    visible: dict[str, Any]  # arrays whose memory NumPy sees as it is stored: nearly all, on a CPU
     others: dict[str, Any]
     on_host: OnHost
     staging: Staging
@@ -54,6 +55,13 @@ class Contents(NamedTuple):
         else:
             host = to_host(self.others[name], self.on_host)
         return blocks(host, self.specs[name].dtype)
+
+    def frozen(self) -> 'Contents':
+        """The same contents, whatever becomes of the variables and of their arrays."""
+        visible = {name: np.asarray(value) for name, value in self.visible.items()}
+        others = {name: self.staging.fetch(name) for name in self.staging.names()}
+        others |= {name: unchanging(value, self.on_host) for name, value in self.others.items()}
+        return self._replace(visible=visible, others=others, staging=Staging())
 
 
 def contents_of(vc: VarCollection) -> Contents:
@@ -124,6 +132,18 @@ def to_host(value: Any, on_host: OnHost) -> np.ndarray[Any, Any]:
     if is_scalar(value):
         return _of_number(value)
     return np.asarray(value)
+
+
+def unchanging(value: Any, on_host: OnHost) -> Any:
+    """What a value is now, whatever becomes of it: of an array of JAX a view where it lies on the host, else a copy.
+
+    Such a view keeps the memory from being reused when the array is donated.
+    """
+    if is_key(value):
+        return jnp.copy(value)
+    if isinstance(value, jax.Array):
+        return to_host(value, on_host)
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def check_present(value: Any, on_host: OnHost) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from objio import storage
 from objio.errors import FormatError
-from objio.formats import Archive, ArraySpec, Blocks, Format, by_suffix
+from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, by_suffix
 from objio.io.arrays import read_array
 
 File = str | os.PathLike[str] | IO[bytes]
@@ -196,17 +196,19 @@ def opened(file: File, *, max_bytes: int | None = None) -> Iterator[tuple[Archiv
         yield _format(file).decode(source, max_bytes=max_bytes), source.name
 
 
-def write(
+def laid_out(
     file: File,
     specs: Mapping[str, ArraySpec],
     blocks: Blocks,
     aliases: Mapping[str, str],
     metadata: Mapping[str, Any],
-    *,
-    durable: bool,
-) -> None:
-    """Writes a whole file: everything is checked and laid out before it is created."""
-    encoded = _format(file).encode(specs, blocks, aliases, metadata)
+) -> Encoded:
+    """A file whose names, dtypes and metadata are checked, ready for `write`; see `Format.encode`."""
+    return _format(file).encode(specs, blocks, aliases, metadata)
+
+
+def write(file: File, encoded: Encoded, *, durable: bool) -> None:
+    """Writes a whole file that was laid out for this name."""
     with open_target(file, durable=durable, size=encoded.size) as sink:
         encoded.write(sink)
 

@@ -11,7 +11,7 @@ from objio.formats import Archive
 from objio.io.arrays import read_array, read_arrays
 from objio.io.contents import contents_of, describe
 from objio.io.conversion import convert
-from objio.io.files import File, opened, write
+from objio.io.files import File, laid_out, opened, write
 from objio.io.placement import narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
 from objio.io.selection import Selector, chooser, everything
@@ -56,7 +56,8 @@ def save_var_collection(
         ['(Linear).b', '(Linear).w'] {'epoch': 7}
     """
     contents = contents_of(as_collection(vc, allow_tree=True))
-    write(file, contents.specs, contents.blocks, contents.aliases, _checked(metadata), durable=durable)
+    encoded = laid_out(file, contents.specs, contents.blocks, contents.aliases, _checked(metadata))
+    write(file, encoded, durable=durable)
 
 
 def load_var_collection(

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,12 +13,17 @@ from objio.formats import by_suffix
 from objio.io import metrics as metrics_io
 from objio.io.contents import contents_of
 from objio.io.custom import check_function, takes
+from objio.io.files import laid_out, write
 from objio.io.pruning import prune
 from objio.io.retention import Policy
 from objio.io.saves import Folder
+from objio.io.snapshot import snapshot
 from objio.variables import VarCollection
 
 _LOG = logging.getLogger('objio')
+
+
+Put = Callable[[str], Any]
 
 
 class Recorder:
@@ -80,21 +86,33 @@ class Recorder:
                 f'truncate(after={idx})'
             )
 
-    def check(self, vc: VarCollection, idx: int, options: Mapping[str, Any]) -> None:
-        """Finds what objio's own saving function would refuse, before a thread is started for it.
+    def prepare(self, vc: VarCollection, idx: int, options: Mapping[str, Any], *, later: bool) -> Put:
+        """What will write the variables to a path: for objio's own saving function all that can be refused is by now.
+
+        Args:
+            vc: the variables.
+            idx: the index of the save.
+            options: from `options`.
+            later: whether the training goes on before it is called; then the values are those of now.
 
         Raises:
             UnsaveableError: a name or a value cannot be saved.
             TypeError: the metadata does not survive JSON.
         """
-        # Asked for in any case: in a thread that outlives the program's last line it could not be imported any more.
-        file_format = by_suffix(self._folder.path_for(idx))
-        if self._own:
-            contents = contents_of(vc)
-            file_format.encode(contents.specs, contents.blocks, contents.aliases, options.get('metadata', {}))
+        path = self._folder.path_for(idx)
+        if not self._own:
+            by_suffix(path)  # in a thread that outlives the program's last line it could not be imported any more
+            kept = snapshot(vc) if later else vc
+            return lambda path: self._save(path, kept, **options)
+        contents = contents_of(vc)
+        if later:
+            contents = contents.frozen()
+        metadata = options.get('metadata', {})
+        encoded = laid_out(path, contents.specs, contents.blocks, contents.aliases, metadata)
+        return functools.partial(write, encoded=encoded, durable=self._durable)
 
-    def write(self, vc: VarCollection, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:
-        """Writes a save and removes those that no rule keeps.
+    def write(self, put: Put, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:
+        """Writes a save with what `prepare` gave, and removes those that no rule keeps.
 
         Returns:
             the path, and the indices that were removed.
@@ -109,7 +127,7 @@ class Recorder:
         if old is not None and self._folder.state(old).damaged:
             _LOG.warning('%s is damaged and in the way: it is called %s now', path, self._folder.set_aside(old))
         try:
-            self._save(path, vc, **options)
+            put(path)
             if self._folder.at(path) is None:
                 raise FileNotFoundError(f'SAVE_FN returned, but there is no file {path}; it has to write to this name')
             if self._durable and 'durable' not in options:

@@ -1,14 +1,12 @@
-"""A collection as it is at one moment, for a thread to write while the training goes on."""
+"""A collection as it is at one moment, for a function of the user to write while the training goes on."""
 
 import copy
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from objio.errors import UnsaveableError
-from objio.io.contents import Held, OnHost, check_present, to_host
+from objio.io.contents import Held, OnHost, check_present, unchanging
 from objio.variables import TrainRef, TreeVar, VarCollection, target
 from objio.variables.values import is_key
 from objio.variables.variable import assign_raw, is_holder
@@ -36,20 +34,13 @@ def snapshot(vc: VarCollection) -> VarCollection:
         except UnsaveableError as error:
             raise UnsaveableError(f'{name}: {error}') from None
         if id(value) not in frozen:
-            frozen[id(value)] = value, _frozen(value, on_host)
+            kept = unchanging(value, on_host)
+            frozen[id(value)] = value, kept.view(Held) if isinstance(value, jax.Array) and not is_key(value) else kept
         twins[id(variable)] = _twin(variable, frozen[id(value)][1])
     return VarCollection(
         (name, twins[id(thing)] if target(thing) is thing else TrainRef(twins[id(target(thing))]))
         for name, thing in vc.items()
     )
-
-
-def _frozen(value: Any, on_host: OnHost) -> Any:
-    if is_key(value):
-        return jnp.copy(value)
-    if isinstance(value, jax.Array):
-        return to_host(value, on_host).view(Held)
-    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _twin(variable: Any, value: Any) -> Any:

@@ -25,6 +25,10 @@ class Staging:
         self._arrays[name] = array if isinstance(array.dtype, np.dtype) else jax.random.key_data(array)
         self._waiting.append(name)
 
+    def names(self) -> list[str]:
+        """The names, in order."""
+        return list(self._arrays)
+
     def __contains__(self, name: object) -> bool:
         return name in self._arrays
 

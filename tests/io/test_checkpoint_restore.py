@@ -304,13 +304,13 @@ def test_a_save_that_cannot_be_read_back_removes_nothing(tmp_path: Path, monkeyp
     """Where the new file is damaged as soon as it is written, the old ones stay, and the save is an error."""
     ckpt = objio.Checkpoint(tmp_path, keep_ckpts=1)
     fill(ckpt, 1)
-    real = ckpt._recorder._save
+    real = ckpt._recorder.prepare
 
-    def damaging(file: str, vc: Any, **options: Any) -> None:
-        real(file, vc, **options)
-        cut(file)
+    def damaging(*args: Any, **options: Any) -> Callable[[str], None]:
+        put = real(*args, **options)
+        return lambda file: (put(file), cut(file))[1]
 
-    monkeypatch.setattr(ckpt._recorder, '_save', damaging)
+    monkeypatch.setattr(ckpt._recorder, 'prepare', damaging)
     with pytest.raises(objio.FormatError, match='cannot be read back'):
         fill(ckpt, 2)
     assert ckpt.idxs() == [1]
