@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -16,6 +17,7 @@ from objio.formats.zip_records import end_records
 
 _PIECE = 1 << 20  # summed and written while it is in the cache
 _SMALL = 1 << 18  # up to here an array is gathered with its neighbours and written with them
+_BESIDE = 1 << 20  # bytes from which a second thread sums a block while this one writes it
 _GATHERED = 1 << 17  # bytes of small arrays that are written together, while they are in the cache
 _TOGETHER = 1024  # so many at most: each takes memory besides its bytes
 
@@ -62,6 +64,11 @@ class NpzFile:
         Raises:
             UnsaveableError: an array gave other bytes than it had promised.
         """
+        # Its thread starts with the first array that is large enough.
+        with ThreadPoolExecutor(1, thread_name_prefix='objio-crc') as pool:
+            self._write(sink, pool)
+
+    def _write(self, sink: Sink, pool: Executor) -> None:
         seekable = sink if isinstance(sink, SeekableSink) else None
         crcs = array('L')
         small: list[bytes] = []  # contents that wait to be written together
@@ -71,7 +78,7 @@ class NpzFile:
                 self._write_together(small, crcs, sink)
                 small, waiting = [], 0
                 crcs.append(
-                    self._write_once(name, index, seekable) if seekable else self._write_twice(name, index, sink)
+                    self._write_once(name, index, seekable, pool) if seekable else self._write_twice(name, index, sink)
                 )
                 continue
             # Copied at once: what a caller changes before they are written must not part the bytes from their checksum.
@@ -95,12 +102,18 @@ class NpzFile:
             headers = self._members.local_headers(first, len(crcs), crcs[first:])
             sink.write(b''.join(chain.from_iterable(zip(headers, contents, strict=True))))
 
-    def _write_once(self, name: str, index: int, sink: SeekableSink) -> int:
+    def _write_once(self, name: str, index: int, sink: SeekableSink, pool: Executor) -> int:
         sink.write(self._header(index, 0))
         crc = _crc_of(self._members.heads[index])
-        for piece in self._pieces(name, index):
-            crc = isal_zlib.crc32(piece, crc)
-            sink.write(piece)
+        for block in self._sized(name, index):
+            total = _crc_beside(pool, block, crc) if block.readonly and len(block) >= _BESIDE else None
+            for start in range(0, len(block), _PIECE):
+                piece = block[start : start + _PIECE]
+                if total is None:
+                    crc = isal_zlib.crc32(piece, crc)
+                sink.write(piece)
+            if total is not None:
+                crc = total.result()
         sink.write_at(self._members.offsets[index], self._header(index, crc))
         return crc
 
@@ -123,15 +136,19 @@ class NpzFile:
         return self._members.local_headers(index, index + 1, [crc])[0]
 
     def _pieces(self, name: str, index: int) -> Iterator[memoryview]:
-        """The bytes of an array in pieces that fit the cache, and exactly as many as were promised."""
+        """The bytes of an array in pieces that fit the cache."""
+        for block in self._sized(name, index):
+            for start in range(0, len(block), _PIECE):
+                yield block[start : start + _PIECE]
+
+    def _sized(self, name: str, index: int) -> Iterator[memoryview]:
+        """The blocks of an array, exactly as many bytes as were promised."""
         size, promised = 0, self._members.sizes[index]
         for block in self._blocks(name):
             size += len(block)
             if size > promised:
                 break
-            view = memoryview(block)
-            for start in range(0, len(view), _PIECE):
-                yield view[start : start + _PIECE]
+            yield memoryview(block)
         if size != promised:
             raise self._wrong_size(name, index, size)
 
@@ -141,6 +158,14 @@ class NpzFile:
             f'{name!r}: its shape {spec.shape} and dtype {spec.dtype} take {promised} bytes, its blocks gave '
             f'{size}{" or more" if size > promised else ""}'
         )
+
+
+def _crc_beside(pool: Executor, block: memoryview, crc: int) -> 'Future[int] | None':
+    """Sums a block that nobody can change while it is written; None where the program ends and starts no threads."""
+    try:
+        return pool.submit(isal_zlib.crc32, block, crc)
+    except RuntimeError:
+        return None
 
 
 def _contents(specs: Mapping[str, ArraySpec]) -> tuple[list[bytes], list[int]]:
