@@ -48,7 +48,8 @@ GOALS = (
     Goal('load, checked', 'gpt2-f32', 'load', 'objio', PEER, 1.5, 3.0),
     Goal('load, mapped, checked', 'gpt2-f32', 'load', 'objio, mmap=True', PEER, 5.0, 15.0),
     Goal('blocking part of a background save', 'background', 'background', 'objio.Checkpoint', '', 3.0, 1.0),
-    Goal('blocking part of a background save', 'background', 'background', 'objio.Checkpoint', PEER, 50.0),
+    # One of the two is enough.
+    Goal('blocking part of a background save', 'background', 'background', 'objio.Checkpoint', PEER, 0.0, 50.0),
     *(
         goal
         for name in ('many-1k', 'many-256')
