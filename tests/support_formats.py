@@ -65,12 +65,13 @@ class MemorySource:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.size = len(data)
-        self.bytes_read = 0
+        self.bytes_read = self.reads = 0
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         assert offset >= 0
         assert offset + buffer.nbytes <= self.size, 'a reader looked behind the end'
         self.bytes_read += buffer.nbytes
+        self.reads += 1
         buffer[:] = memoryview(self.data)[offset : offset + buffer.nbytes]
 
     def map(self) -> memoryview | None:

@@ -114,8 +114,8 @@ class NpzArchive:
         starts = [start - offset for start in layout.starts[first:last]]
         arrays = [run[start : start + size] for start, size in zip(starts, layout.sizes[first:last], strict=True)]
         if b''.join(chain.from_iterable(zip(headers, arrays, strict=True))) != bytes(run):
-            for index, name in enumerate(names, first):
-                self._compare_header(name, index)
+            for index, name, start in zip(range(first, last), names, starts, strict=True):
+                self._compare_header(name, index, bytes(run[layout.offsets[index] - offset : start]))
         for index, name, start, array in zip(range(first, last), names, starts, arrays, strict=True):
             form = WRITABLE[self.specs[name].dtype]
             if form.limits is not None:

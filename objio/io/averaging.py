@@ -16,6 +16,7 @@ from objio.formats.dtypes import from_stored, stored
 from objio.io.arrays import READERS, read_arrays
 from objio.io.conversion import kind_of
 from objio.io.files import File, opened
+from objio.io.progress import Progress, counted
 
 _PIECE = 1 << 20  # bytes: less keeps the interpreter busy, more leaves the cache
 _ALIGNED = 1 << 14  # bytes: pieces of whole pages, and of whole elements
@@ -126,7 +127,9 @@ class MeanArchive:
         return kind_of(self.specs[name].dtype) in ('f', 'c') and len(self._archives) > 1
 
 
-def average(files: Iterable[File], weights: Sequence[float] | None = None) -> dict[str, np.ndarray[Any, Any]]:
+def average(
+    files: Iterable[File], weights: Sequence[float] | None = None, *, progress: Progress | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
     """The mean of the arrays of several files, name by name.
 
     Sums are kept in float32 (float64 for float64 and complex128), and each result is rounded once to the dtype of the
@@ -137,6 +140,7 @@ def average(files: Iterable[File], weights: Sequence[float] | None = None) -> di
     Args:
         files: paths or binary file objects, the newest last; one is enough.
         weights: a number for each file, None for equal ones; only their ratios matter.
+        progress: called with the bytes of the result that are there and those that will be.
 
     Returns:
         every name of the files, aliases too, with its mean: shape and dtype as in the files, typed keys as their
@@ -156,7 +160,8 @@ def average(files: Iterable[File], weights: Sequence[float] | None = None) -> di
     """
     with mean_of(files, weights) as archive:
         names = list(archive.specs)
-        means = dict(zip(names, read_arrays(archive, names, ahead=True, mmap=False, verify=True), strict=True))
+        arrays = read_arrays(archive, names, ahead=True, mmap=False, verify=True)
+        means = dict(zip(names, counted(arrays, list(map(archive.nbytes, names)), progress), strict=True))
     return {name: means[archive.aliases.get(name, name)] for name in [*archive.specs, *archive.aliases]}
 
 

@@ -15,6 +15,7 @@ from objio import storage
 from objio.errors import FormatError
 from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, by_suffix
 from objio.io.arrays import read_array
+from objio.io.progress import Progress, reporting
 
 File = str | os.PathLike[str] | IO[bytes]
 """What every verb takes as a file: a path, or a binary file object."""
@@ -152,11 +153,12 @@ def open(file: File, *, mmap: bool = False, verify: bool = True, max_bytes: int 
     return SavedArrays(archive, source.name, source.close, mmap=mmap, verify=verify)
 
 
-def verify(file: File) -> VerifyReport:
+def verify(file: File, *, progress: Progress | None = None) -> VerifyReport:
     """Reads a whole file and checks everything that its format lets be checked.
 
     Args:
         file: a path or a binary file object.
+        progress: called with the bytes of arrays that were read and those there are.
 
     Returns:
         a report; damage is told there, not raised.
@@ -171,7 +173,7 @@ def verify(file: File) -> VerifyReport:
         net.npz: whole (objio-npz 1, 1 arrays, 0.0 MiB)
     """
     damaged: list[str] = []
-    kind, nbytes, arrays = '', 0, 0
+    kind, nbytes, arrays, done = '', 0, 0, 0
     with open_source(file) as source:
         try:
             archive = _format(file).decode(source)
@@ -179,11 +181,15 @@ def verify(file: File) -> VerifyReport:
             return VerifyReport(display_name(file), kind, arrays, nbytes, (str(error),))
         kind, arrays = archive.kind, len(archive.specs)
         piece = memoryview(bytearray(_PIECE))
+        nbytes = sum(map(archive.nbytes, archive.specs))
         for name in archive.specs:
-            nbytes += archive.nbytes(name)
+            at = done
+            done += archive.nbytes(name)
             try:
-                for _ in archive.pieces(name, piece):
-                    pass
+                for found in archive.pieces(name, piece):
+                    at += len(found)
+                    if progress is not None:
+                        progress(at, nbytes)
             except FormatError as error:
                 damaged.append(str(error))
     return VerifyReport(display_name(file), kind, arrays, nbytes, tuple(damaged))
@@ -207,10 +213,10 @@ def laid_out(
     return _format(file).encode(specs, blocks, aliases, metadata)
 
 
-def write(file: File, encoded: Encoded, *, durable: bool) -> None:
+def write(file: File, encoded: Encoded, *, durable: bool, progress: Progress | None = None) -> None:
     """Writes a whole file that was laid out for this name."""
     with open_target(file, durable=durable, size=encoded.size) as sink:
-        encoded.write(sink)
+        encoded.write(reporting(sink, progress, encoded.size))
 
 
 def open_target(

@@ -14,6 +14,7 @@ from objio.io.conversion import convert
 from objio.io.files import File, laid_out, opened, write
 from objio.io.placement import narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
+from objio.io.progress import Progress, counted
 from objio.io.selection import Selector, chooser, everything
 from objio.io.subjects import as_collection
 from objio.variables import VarCollection
@@ -28,7 +29,12 @@ _ACCEPTED = sys.maxsize
 
 
 def save_var_collection(
-    file: File, vc: Any, *, metadata: Mapping[str, Any] | None = None, durable: bool = True
+    file: File,
+    vc: Any,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    durable: bool = True,
+    progress: Progress | None = None,
 ) -> None:
     """Saves variables to one file, each array once.
 
@@ -40,6 +46,7 @@ def save_var_collection(
         vc: a module, a VarCollection, a mapping from names to variables, or any tree of arrays.
         metadata: anything that JSON keeps unchanged, stored in the file. Keys that start with `objio.` are reserved.
         durable: sync the file and its folder, so that a power cut after the return loses nothing.
+        progress: called with the bytes that were written and those of the whole file.
 
     Raises:
         UnsaveableError: a name or a value that no file can hold; the message names the variable.
@@ -57,7 +64,7 @@ def save_var_collection(
     """
     contents = contents_of(as_collection(vc, allow_tree=True))
     encoded = laid_out(file, contents.specs, contents.blocks, contents.aliases, _checked(metadata))
-    write(file, encoded, durable=durable)
+    write(file, encoded, durable=durable, progress=progress)
 
 
 def load_var_collection(
@@ -72,6 +79,7 @@ def load_var_collection(
     cast: bool = False,
     mmap: bool = False,
     verify: bool = True,
+    progress: Progress | None = None,
 ) -> LoadReport:
     """Loads variables from a file, all or nothing.
 
@@ -91,6 +99,7 @@ def load_var_collection(
         cast: convert float to float, complex to complex, and int or bool to int where every value survives.
         mmap: let arrays be the pages of the file where that can be; it must then not be changed in place.
         verify: check the CRC-32 of every array that is read.
+        progress: called with the bytes of arrays that were read and those that will be.
 
     Returns:
         what was matched, renamed, missing, unused, converted and unverified.
@@ -124,6 +133,7 @@ def load_var_collection(
             cast=cast,
             mmap=mmap,
             verify=verify,
+            progress=progress,
         )
 
 
@@ -201,6 +211,7 @@ def load_archive(
     *,
     mmap: bool = False,
     verify: bool = True,
+    progress: Progress | None = None,
     **options: Any,
 ) -> LoadReport:
     """Loads from an archive that is already open; see `load_var_collection`.
@@ -212,6 +223,7 @@ def load_archive(
         renamer: as in `load_var_collection`.
         mmap: as in `load_var_collection`.
         verify: as in `load_var_collection`.
+        progress: as in `load_var_collection`.
         **options: the other options of `load_var_collection`.
     """
 
@@ -220,6 +232,7 @@ def load_archive(
         targets = [variables[canonical] for canonical in plan.takes]
         sources = list(plan.takes.values())
         arrays = read_arrays(archive, sources, ahead=plan.as_it_is, mmap=mmap, verify=verify)
+        arrays = counted(arrays, list(map(archive.nbytes, sources)), progress)
         if not plan.as_it_is:
             arrays = _fitted(archive, name, plan, arrays, mmap=mmap, verify=verify)
         put(targets, place(arrays, values_of(targets)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
-_SMALL = 1 << 16  # bytes: below it the call costs more than the bytes
+_SMALL = 1 << 16  # bytes: up to here arrays are read together with their neighbours
 _MANY = 500  # so many arrays of one form are worth the program that is compiled for them
 _AT_ONCE = 8  # arrays a call of that program; with more it takes longer to compile than it gains
 
@@ -45,14 +45,14 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
             if len(together) == _AT_ONCE:
                 _place_together(together, placed)
         elif form:
-            placed[index] = jnp.asarray(array)  # copies, in half the time that device_put takes to say so
+            placed[index] = jax.device_put(_own(array))
         else:
             placed[index] = _placed(array, value)
             _settle(on_its_way)
             on_its_way = placed[index]
     for rest in waiting.values():
         for index, array in rest:
-            placed[index] = jnp.asarray(array)
+            placed[index] = jax.device_put(_own(array))
     _settle([value for value in placed if isinstance(value, jax.Array)])
     return placed
 
@@ -98,7 +98,7 @@ def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
     if isinstance(value, np.generic):
         return array[()]
     if isinstance(value, np.ndarray):
-        return array
+        return _own(array)
     sharding = _sharding(value)
     new: Any = array
     weak = not is_key(value) and value.weak_type
@@ -111,6 +111,11 @@ def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
     if weak and jnp.asarray(array.dtype.type(0).item()).dtype == array.dtype:
         new = jax.device_put(_weakly(new), sharding)
     return new
+
+
+def _own(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    # A small one shares its block of memory with its neighbours: kept alone, it would keep all of them.
+    return array.copy() if array.nbytes <= _SMALL and array.flags.writeable else array
 
 
 @jax.jit

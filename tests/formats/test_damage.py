@@ -9,7 +9,7 @@ import zipfile
 import ml_dtypes
 import numpy as np
 import pytest
-from support_formats import MemorySource, entry, read_bytes, save, written
+from support_formats import MemorySource, allocate, entry, read_bytes, save, written
 
 from objio.errors import FormatError
 from objio.formats import ArraySpec, manifest, npz
@@ -54,6 +54,37 @@ def test_every_changed_bit_is_found() -> None:
         data[bit // 8] ^= 1 << bit % 8
     assert found_whole == []
     assert not is_refused(bytes(data))
+
+
+@pytest.mark.parametrize('mmap', [False, True])
+def test_every_changed_bit_is_found_where_neighbours_are_read_together(mmap: bool) -> None:
+    """Reading many small arrays at once finds any single flipped bit, as reading one by one does."""
+    data = bytearray(SMALL)
+    names = list(npz.decode(MemorySource(SMALL)).specs)
+    found_whole = []
+    for bit in range(len(data) * 8):
+        data[bit // 8] ^= 1 << bit % 8
+        try:
+            list(npz.decode(MemorySource(bytes(data))).read_small(names, allocate, mmap=mmap))
+        except FormatError:
+            pass
+        else:
+            found_whole.append(bit)
+        data[bit // 8] ^= 1 << bit % 8
+    assert found_whole == []
+
+
+def test_damage_among_neighbours_is_named() -> None:
+    """The error says which of the arrays that were read together is damaged, and whether it is its header."""
+    data = save({f'w{index}': np.full(30, index, np.uint8) for index in range(50)})
+    archive = npz.decode(MemorySource(data))
+    for place, message in ((data.index(bytes([17] * 30)), 'expected the checksum'), (data.index(b'w17.npy'), 'header')):
+        raw = bytearray(data)
+        raw[place] ^= 1
+        damaged = npz.decode(MemorySource(bytes(raw)))
+        with pytest.raises(FormatError, match=rf"'w17': .*{message}"):
+            list(damaged.read_small(list(archive.specs), allocate))
+        assert len(list(damaged.read_small(['w3', 'w4', 'w18'], allocate))) == 3
 
 
 def test_a_changed_bit_in_a_larger_file() -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from support_formats import (
     MemorySink,
     MemorySource,
     SeekableMemorySink,
+    allocate,
     encoded,
     entry,
     load,
@@ -214,6 +216,40 @@ def test_writing_takes_no_copy(sink: type[MemorySink]) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 << 20
+
+
+def test_a_program_that_ends_starts_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started any more, the file is written without one, and is the same."""
+    array = np.random.default_rng(0).integers(0, 256, 3 << 20, np.uint8)
+    array.flags.writeable = False
+    expected = save({'w': array})
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError('cannot schedule new futures after interpreter shutdown')
+
+    monkeypatch.setattr(ThreadPoolExecutor, 'submit', refuse)
+    assert save({'w': array}) == expected
+
+
+@pytest.mark.parametrize('readonly', [False, True])
+def test_large_arrays_have_the_checksum_of_zip(readonly: bool) -> None:
+    """zipfile reads what was summed beside the writing, and what was summed piece by piece."""
+    array = np.random.default_rng(0).integers(0, 256, (5 << 20) + 3, np.uint8)
+    array.flags.writeable = not readonly
+    with zipfile.ZipFile(io.BytesIO(save({'w': array}))) as file:
+        assert file.testzip() is None
+
+
+def test_neighbours_come_in_few_reads() -> None:
+    """2,000 arrays of 1 KiB are read with a few calls, each with its own bytes, whatever the order and the gaps."""
+    arrays = {f'w{index}': np.full(256, index, np.float32) for index in range(2000)}
+    source = MemorySource(save(arrays))
+    archive = npz.decode(source)
+    names = [*list(arrays)[:1500], *list(arrays)[1600:], 'w1550', 'w3']
+    before = source.reads
+    for name, raw in zip(names, archive.read_small(names, allocate), strict=True):
+        assert bytes(raw) == arrays[name].tobytes()
+    assert source.reads - before < 20
 
 
 def test_small_arrays_are_written_together() -> None:

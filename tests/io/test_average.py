@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,9 @@ def test_keys_come_from_the_newest(impl: str) -> None:
     np.testing.assert_array_equal(mean(*keys), jax.random.key_data(keys[1]))
 
 
-@pytest.mark.parametrize('shape', [(), (0,), (3, 0), (1,), (1 << 16,), ((1 << 16) + 1,), (3, 50_001)])
+@pytest.mark.parametrize(
+    'shape', [(), (0,), (3, 0), (1,), (1 << 14,), ((1 << 14) + 1,), (1 << 18,), ((1 << 18) + 1,), (3, 300_001)]
+)
 def test_means_of_all_sizes(shape: tuple[int, ...]) -> None:
     """Also of arrays that end inside a piece, and of empty ones."""
     for dtype in ['f8', 'f4', 'f2', 'c16']:
@@ -151,6 +154,34 @@ def test_means_of_all_sizes(shape: tuple[int, ...]) -> None:
         assert (result.dtype, result.shape) == (one.dtype, shape)
         np.testing.assert_array_equal(result, one + 1)
         np.testing.assert_array_equal(mean(one, one + 2, weights=[1, 3]), one + 1.5)
+
+
+def test_small_arrays_of_all_kinds_stay_apart() -> None:
+    """Thousands of small arrays, with and without a mean, each come out under their own names."""
+    saves: list[io.BytesIO] = []
+    for save in (1, 2, 6):
+        arrays: dict[str, Any] = {}
+        for index in range(1000):
+            arrays[f'w{index}'] = np.full(index % 7, index * save, np.float32)
+            arrays[f'n{index}'] = np.int32(index * save)
+        saves.append(io.BytesIO())
+        objio.save_var_collection(saves[-1], tree_vars(arrays))
+    means = objio.average(saves)
+    assert list(means) == list(arrays)
+    for index in range(1000):
+        np.testing.assert_array_equal(means[f'w{index}'], np.full(index % 7, index * 3, np.float32))
+        assert means[f'n{index}'] == index * 6
+
+
+def test_many_files_take_no_more_memory(tmp_path: Path) -> None:
+    """The pieces of 40 files take no more than those of five, whatever number of threads."""
+    path = tmp_path / 'a.npz'
+    objio.save_var_collection(path, {name: np.zeros(2 << 20, np.float32) for name in 'abc'})
+    tracemalloc.start()  # it sees the pieces, not the pages of the result
+    objio.average([path] * 40)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 def test_aliases_have_means_too() -> None:

@@ -20,6 +20,7 @@ from objio.variables import (
     TrainVar,
     TreeVar,
     VarCollection,
+    pure,
 )
 
 
@@ -73,6 +74,29 @@ def test_a_canonical_name_is_where_the_variable_itself_stands() -> None:
     assert [group.var is v for group, v in zip(vc.groups(), [b, c, a], strict=True)] == [True] * 3
     assert list(vc.named_tensors()) == ['s', 'c', 'a']
     assert [t.shape for t in vc.tensors()] == [(2,), (3,), (1,)]
+
+
+def test_what_is_held_is_what_the_groups_hold() -> None:
+    """`held` gives the groups with their values: of plain variables, ties, references and others' variables."""
+    a, b, foreign = weights(1), weights(2), Foreign(jnp.zeros(3))
+    for variables in [
+        {'a': a, 'b': b},
+        {'a': a, 'tied': a, 'b': b},
+        {'r': TrainRef(b), 'a': a},
+        {'f': foreign, 'a': a},
+    ]:
+        vc = VarCollection(variables)
+        held = list(vc.held())
+        assert [Group(name, names, var) for name, names, var, _ in held] == vc.groups()
+        assert all(value is var.value for _, _, var, value in held)
+
+
+def test_values_laid_over_variables_are_held() -> None:
+    """Inside of `pure` a collection holds what the function was given."""
+    vc = VarCollection({'a': weights(1), 'b': weights(2)})
+    seen = []
+    pure(lambda: seen.extend(value for *_, value in vc.held()), vc)(vc.named_tensors() | {'a': jnp.full(1, 7.0)})
+    assert [float(value[0]) for value in seen] == [7.0, float(vc['b'].value[0])]
 
 
 def test_an_object_with_a_ref_stands_for_what_it_refers_to() -> None:
