@@ -42,12 +42,17 @@ def reporting(sink: Sink, progress: Progress | None, total: int) -> Sink:
 def counted(
     arrays: Iterator[np.ndarray[Any, Any]], sizes: Sequence[int], progress: Progress | None
 ) -> Iterator[np.ndarray[Any, Any]]:
-    """Yields arrays of so many bytes and tells, after each has been used, how many bytes have been."""
+    """Yields arrays of so many bytes and tells, when each has been read, how many bytes have been."""
     if progress is None:
         yield from arrays
         return
     done, total = 0, sum(sizes)
     for size in sizes:
-        yield next(arrays)  # without a name for it: the next one must find the memory of what was only raw material
         done += size
-        progress(done, total)
+        # Without a name for the array: the next one must find the memory of what was only raw material.
+        yield _and_tell(next(arrays), progress, done, total)
+
+
+def _and_tell(array: np.ndarray[Any, Any], progress: Progress, done: int, total: int) -> np.ndarray[Any, Any]:
+    progress(done, total)
+    return array
