@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from objio.formats import Archive, ArraySpec, Encoded, SeekableSink, dtypes, npz
-from objio.formats.layout import content as content_of
-from objio.formats.layout import manifest_alone
+from objio.formats.layout import content_of, manifest_alone
 from objio.formats.zip_records import Members, end_records
 
 

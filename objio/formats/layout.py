@@ -3,20 +3,20 @@
 Writer and reader share it: the one fills in the arrays, the other compares.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 
 from objio.formats import ArraySpec, npy
 from objio.formats.dtypes import WRITABLE
-from objio.formats.names import MANIFEST, member_names
+from objio.formats.names import MANIFEST
 from objio.formats.zip_records import Members
 
 LARGEST_MANIFEST = 1 << 30  # bytes
 
 
 @lru_cache(maxsize=4096)
-def content(spec: ArraySpec) -> tuple[bytes, int]:
+def content_of(spec: ArraySpec) -> tuple[bytes, int]:
     """The NPY header of an array, and how many bytes follow it.
 
     Raises:
@@ -30,14 +30,19 @@ def content(spec: ArraySpec) -> tuple[bytes, int]:
     return npy.header(form.descr, shape), prod(shape) * form.itemsize
 
 
-def members(names: Collection[str], heads: Sequence[bytes], sizes: Sequence[int], manifest_size: int) -> Members:
-    """The members of a file: the arrays with what `content` gives for each, then the manifest.
+def lay_out(names: Sequence[bytes], heads: Sequence[bytes], sizes: Sequence[int], manifest_size: int) -> Members:
+    """The members of a file: the arrays, then the manifest.
+
+    Args:
+        names: what `member_names` gives.
+        heads: what `content_of` gives for each array.
+        sizes: the same.
+        manifest_size: bytes of the manifest.
 
     Raises:
-        UnsaveableError: a name that no file can hold.
         ValueError: the arrays take more bytes than any file can hold.
     """
-    return Members([*member_names(names), MANIFEST.encode()], [*heads, b''], [*sizes, manifest_size])
+    return Members([*names, MANIFEST.encode()], [*heads, b''], [*sizes, manifest_size])
 
 
 def manifest_alone(size: int, offset: int) -> Members:

@@ -13,8 +13,8 @@ from isal import isal_zlib
 from objio.errors import FormatError
 from objio.formats import Allocate, ArraySpec, Source, manifest
 from objio.formats.dtypes import WRITABLE
-from objio.formats.layout import LARGEST_MANIFEST, content, manifest_alone, members
-from objio.formats.names import MANIFEST, member_name
+from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out, manifest_alone
+from objio.formats.names import MANIFEST, member_name, member_names
 from objio.formats.reading import check, damaged, read, scan, scan_pieces
 from objio.formats.zip_directory import End, Entry
 from objio.formats.zip_records import ALIGNMENT, LOCAL, Members, end_records
@@ -198,7 +198,7 @@ class _Table:
         if name in self.specs:
             raise ValueError(f'two arrays are called {name!r}')
         try:
-            head, size = content(spec)
+            head, size = content_of(spec)
         except ValueError as error:
             raise ValueError(f'{name!r}: {error}') from error
         self._left -= len(head) + size
@@ -238,7 +238,7 @@ def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
     table = _Table(last.offset)
     try:
         metadata = manifest.parse(text, table.add_array, table.add_alias)
-        layout = members(table.specs, table.heads, table.sizes, last.size)
+        layout = lay_out(member_names(table.specs), table.heads, table.sizes, last.size)
     except ValueError as error:
         raise _bad_manifest(source, error) from error
     if layout.offsets[-1] != last.offset:

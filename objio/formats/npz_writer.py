@@ -11,7 +11,7 @@ from isal import isal_zlib
 
 from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, SeekableSink, Sink, manifest
-from objio.formats.layout import LARGEST_MANIFEST, content, members
+from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out
 from objio.formats.names import member_name, member_names
 from objio.formats.zip_records import end_records
 
@@ -38,8 +38,7 @@ class NpzFile:
                 raise UnsaveableError(f'{alias!r} is both an array and another name of {name!r}')
             if name not in specs:
                 raise UnsaveableError(f'{alias!r} is another name of {name!r}, but there is no such array')
-        # Before the manifest: it takes no name that is not text.
-        member_names(specs)
+        names = member_names(specs)
         self._manifest = manifest.dump(specs, aliases, metadata)
         if len(self._manifest) > LARGEST_MANIFEST:
             raise UnsaveableError(
@@ -47,7 +46,7 @@ class NpzFile:
                 'save large metadata as arrays'
             )
         try:
-            self._members = members(specs, heads, sizes, len(self._manifest))
+            self._members = lay_out(names, heads, sizes, len(self._manifest))
         except ValueError as error:
             raise UnsaveableError(str(error)) from error
         self._specs = specs
@@ -176,7 +175,7 @@ def _contents(specs: Mapping[str, ArraySpec]) -> tuple[list[bytes], list[int]]:
             if type(axis) is not int or axis < 0:
                 raise UnsaveableError(f'{name!r}: expected a shape of ints of at least 0, got {spec.shape}')
         try:
-            head, size = content(spec)
+            head, size = content_of(spec)
         except ValueError as error:
             raise UnsaveableError(f'{name!r}: {error}') from error
         heads.append(head)

@@ -15,7 +15,7 @@ from objio.formats import Archive
 from objio.formats.dtypes import from_stored
 from objio.io.memory import allocate
 
-_SMALL = 1 << 16  # bytes: up to here neighbours are read together
+SMALL = 1 << 16  # bytes: up to here an array shares one block of memory with its neighbours in the file
 _LARGE = 1 << 20  # bytes: where no two arrays are as large as this, threads cost more than they give
 READERS = min(os.cpu_count() or 1, 4)  # threads; more do not read faster, and hold more arrays that wait
 
@@ -46,14 +46,14 @@ def read_arrays(
     """
     sizes = list(map(archive.nbytes, names))
     small = archive.read_small(
-        [name for name, size in zip(names, sizes, strict=True) if size <= _SMALL], allocate, mmap=mmap, verify=verify
+        [name for name, size in zip(names, sizes, strict=True) if size <= SMALL], allocate, mmap=mmap, verify=verify
     )
-    others = [name for name, size in zip(names, sizes, strict=True) if size > _SMALL]
+    others = [name for name, size in zip(names, sizes, strict=True) if size > SMALL]
     read = partial(read_array, archive, mmap=mmap, verify=verify)
     in_threads = ahead and sum(size >= _LARGE for size in sizes) > 1
     with contextlib.closing(_ahead(read, others) if in_threads else (read(name) for name in others)) as large:
         for name, size in zip(names, sizes, strict=True):
-            yield next(large) if size > _SMALL else from_stored(next(small), *archive.specs[name])
+            yield next(large) if size > SMALL else from_stored(next(small), *archive.specs[name])
 
 
 def _ahead(read: Callable[[str], np.ndarray[Any, Any]], names: Sequence[str]) -> Generator[np.ndarray[Any, Any]]:

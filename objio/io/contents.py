@@ -75,6 +75,7 @@ def contents_of(vc: VarCollection) -> Contents:
     """
     contents = Contents({}, {}, {}, {}, OnHost(), Staging())
     stored_as: dict[int, str] = {}
+    alive = []  # what is not kept elsewhere, so that its number is not given again
     for name, names, _, value in vc.held():
         # Only a jax.Array never changes under its name, so only there does "the same object" mean "equal".
         home = stored_as.setdefault(id(value), name) if isinstance(value, _FROZEN) else name
@@ -88,6 +89,7 @@ def contents_of(vc: VarCollection) -> Contents:
                 contents.visible[name] = value
             elif isinstance(value, jax.Array) and not here:
                 contents.staging.add(name, value)
+                alive.append(value)
             else:
                 contents.others[name] = value
         if len(names) > 1 or home != name:

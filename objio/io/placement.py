@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from objio.io.arrays import SMALL
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
-_SMALL = 1 << 16  # bytes: up to here arrays are read together with their neighbours
 _MANY = 500  # so many arrays of one form are worth the program that is compiled for them
 _AT_ONCE = 8  # arrays a call of that program; with more it takes longer to compile than it gains
 
@@ -76,7 +76,7 @@ def _small_form(value: Any) -> Form | None:
 def _form_if_small(dtype: Any, shape: tuple[int, ...]) -> Form | None:
     # JAX's quick ways in take what NumPy knows, and bfloat16; of int1 they make a buffer that it cannot read.
     plain = isinstance(dtype, np.dtype) and (dtype.isbuiltin == 1 or dtype == jnp.bfloat16)
-    return (dtype, shape) if plain and math.prod(shape) * dtype.itemsize <= _SMALL else None
+    return (dtype, shape) if plain and math.prod(shape) * dtype.itemsize <= SMALL else None
 
 
 def _place_together(waiting: list[tuple[int, np.ndarray[Any, Any]]], placed: list[Any]) -> None:
@@ -115,7 +115,7 @@ def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
 
 def _own(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     # A small one shares its block of memory with its neighbours: kept alone, it would keep all of them.
-    return array.copy() if array.nbytes <= _SMALL and array.flags.writeable else array
+    return array.copy() if array.nbytes <= SMALL and array.flags.writeable else array
 
 
 @jax.jit

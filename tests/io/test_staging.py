@@ -1,13 +1,16 @@
 """Arrays that are not in the memory of the host: the next ones are on their way while this one is written."""
 
+import io
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support_verbs import IMPLS, JAX_LABELS, array_of, keys_of, x64
 
-from objio.io import staging
+import objio
+from objio.io import contents, staging
 from objio.io.staging import Staging
 
 Log = list[tuple[str, float]]
@@ -85,3 +88,62 @@ def test_keys_come_as_their_words() -> None:
     np.testing.assert_array_equal(waiting.fetch('key'), jax.random.key_data(key))
     assert 'key' in waiting
     assert 'other' not in waiting
+
+
+class Fresh:
+    """A variable of another library that makes its value anew whenever it is asked."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    @property
+    def value(self) -> jax.Array:
+        return jax.random.key(self.seed)
+
+    def assign(self, tensor: Any) -> None:
+        raise AssertionError
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No array lies in the memory of the host."""
+    monkeypatch.setattr(contents.OnHost, '__missing__', lambda self, sharding: False)
+
+
+def test_whatever_lies_elsewhere_is_saved_as_it_is() -> None:
+    """Arrays of every dtype and keys of every kind give the bytes that they give from the host."""
+    with x64():
+        values: dict[str, Any] = {
+            label: jax.device_put(array_of(label, (3, 2), bytes(range(96)))) for label in JAX_LABELS
+        }
+    values |= {impl: keys_of(impl, (2,), bytes(range(32))) for impl in IMPLS}
+    files = [io.BytesIO(), io.BytesIO()]
+    for file, here in zip(files, (False, True), strict=True):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(contents.OnHost, '__missing__', lambda self, sharding, here=here: here)
+            objio.save_var_collection(file, values)
+    assert files[0].getvalue() == files[1].getvalue()
+    assert len(np.load(files[0]).files) == len(values) + 1
+
+
+@pytest.mark.usefixtures('elsewhere')
+def test_values_made_anew_are_not_taken_for_one() -> None:
+    """A key that lived for a moment only leaves no name for the next one that gets its place in memory."""
+    file = io.BytesIO()
+    objio.save_var_collection(file, {f'{seed}': Fresh(seed) for seed in range(50)})
+    with objio.open(file) as saved:
+        assert saved.aliases == {}
+        for seed in range(50):
+            np.testing.assert_array_equal(saved[f'{seed}'], jax.random.key_data(jax.random.key(seed)))
+
+
+@pytest.mark.usefixtures('elsewhere')
+def test_a_background_save_of_what_lies_elsewhere_is_a_copy(tmp_path: Any) -> None:
+    """What is on a device is copied before `save` returns, so that a donation cannot reach it."""
+    vc = objio.VarCollection.from_tree({'w': jnp.arange(1000.0), 'k': jax.random.key(3)})
+    with objio.Checkpoint(tmp_path, background=True) as ckpt:
+        ckpt.save(vc, idx=1)
+        vc['w'].value.delete()
+    with objio.open(tmp_path / 'ckpt' / '0000000001.npz') as saved:
+        np.testing.assert_array_equal(saved['w'], np.arange(1000.0, dtype=np.float32))
+        np.testing.assert_array_equal(saved['k'], jax.random.key_data(jax.random.key(3)))
