@@ -161,6 +161,9 @@ def test_headers_and_values_are_checked_without_verify() -> None:
         archive.mapped('flag', verify=False)
     with pytest.raises(FormatError, match="'flag': bool is stored as 0 to 1, found 2"):
         list(archive.pieces('flag', memoryview(bytearray(1)), verify=False))
+    for names in (['flag'], list(archive.specs)):
+        with pytest.raises(FormatError, match="'flag': bool is stored as 0 to 1, found 2"):
+            list(archive.read_small(names, allocate, verify=False))
 
 
 def repacked(data: bytes, method: int = zipfile.ZIP_STORED, last: str = 'objio.json') -> bytes:
