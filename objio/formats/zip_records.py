@@ -41,6 +41,7 @@ UTF8 = 0x800
 _UNIX = 3 << 8
 _DATE = 33  # 1980-01-01
 _MODE = 0o600 << 16
+_MOST = (1 << 63) - (1 << 40)  # bytes of arrays; no file has an offset of 2^63, and headers need room too
 
 
 class Members:
@@ -68,7 +69,7 @@ class Members:
         Raises:
             ValueError: they take more bytes than any file can hold.
         """
-        if offset + sum(sizes) >= 1 << 62:
+        if offset + sum(sizes) >= _MOST:
             raise ValueError(f'the arrays take {sum(sizes)} bytes, more than any file can hold')
         self.names, self.heads, self.sizes = names, heads, sizes
         count = len(names)

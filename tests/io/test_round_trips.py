@@ -115,9 +115,12 @@ def test_every_dtype_and_layout(label: str, kind: str, tmp_path: Path) -> None:
 
 def test_one_bit_that_jax_computed(tmp_path: Path) -> None:
     """JAX hands computed int1 out as bool; in the file it is the number that it was."""
-    check_round_trip(tree_vars({'w': jnp.full(3, -1, ml_dtypes.int1), 'z': jnp.zeros(3, ml_dtypes.int1)}), tmp_path)
+    # JAX 0.10 takes the program that makes int1 for the one that makes bool: of this shape nobody else needs one.
+    shape = (1, 41)
+    computed = {'w': jnp.full(shape, -1, ml_dtypes.int1), 'z': jnp.zeros(shape, ml_dtypes.int1)}
+    check_round_trip(tree_vars(computed), tmp_path)
     with np.load(tmp_path / 'saved.npz') as arrays:
-        assert (arrays['w'].tolist(), arrays['z'].tolist()) == ([-1, -1, -1], [0, 0, 0])
+        assert (arrays['w'].tolist(), arrays['z'].tolist()) == ([[-1] * 41], [[0] * 41])
 
 
 @pytest.mark.parametrize('impl', IMPLS)
