@@ -22,9 +22,6 @@ class Held(np.ndarray[Any, np.dtype[Any]]):
     """The value of a `jax.Array` in a snapshot: read-only, and one object where the array was one."""
 
 
-_FROZEN = (jax.Array, Held)  # never changed under their names
-
-
 class OnHost(dict[jax.sharding.Sharding, bool]):
     """Whether arrays of a sharding lie whole in memory that NumPy can see; thousands of arrays share a few of them."""
 
@@ -78,16 +75,17 @@ def contents_of(vc: VarCollection) -> Contents:
     alive = []  # what is not kept elsewhere, so that its number is not given again
     for name, names, _, value in vc.held():
         # Only a jax.Array never changes under its name, so only there does "the same object" mean "equal".
-        home = stored_as.setdefault(id(value), name) if isinstance(value, _FROZEN) else name
+        is_array = isinstance(value, jax.Array)
+        home = stored_as.setdefault(id(value), name) if is_array or isinstance(value, Held) else name
         if home == name:
             try:
-                here = check_present(value, contents.on_host)
-                contents.specs[name] = spec = describe(value)
+                here = is_array and check_array(value, contents.on_host)
+                contents.specs[name] = spec = spec_of_array(value) if is_array else _describe_present(value)
             except UnsaveableError as error:
                 raise UnsaveableError(f'{name}: {error}') from None
             if here and spec.dtype in STRAIGHT:
                 contents.visible[name] = value
-            elif isinstance(value, jax.Array) and not here:
+            elif is_array and not here:
                 contents.staging.add(name, value)
                 alive.append(value)
             else:
@@ -104,10 +102,7 @@ def describe(value: Any) -> ArraySpec:
         UnsaveableError: the value is none that a file can hold.
     """
     if isinstance(value, ARRAYS):
-        if isinstance(value, jax.core.Tracer):
-            raise UnsaveableError(_TRACED)
-        dtype = value.dtype
-        return _spec(label_of(dtype) if isinstance(dtype, np.dtype) else _key_label(value), tuple(value.shape))
+        return spec_of_array(value)
     if isinstance(value, np.ma.MaskedArray):
         raise UnsaveableError('a masked array cannot be saved, its mask would be lost; save .filled() and the mask')
     if isinstance(value, (np.ndarray, np.generic)):
@@ -115,6 +110,19 @@ def describe(value: Any) -> ArraySpec:
     if is_scalar(value):
         return _spec(label_of(_of_number(value).dtype), ())
     raise UnsaveableError(f'a value of type {type(value).__name__} cannot be saved; expected an array or a number')
+
+
+def _describe_present(value: Any) -> ArraySpec:
+    refuse_promise(value)
+    return describe(value)
+
+
+def spec_of_array(value: jax.Array | jax.ShapeDtypeStruct) -> ArraySpec:
+    """What `describe` gives for what JAX holds or will hold."""
+    if isinstance(value, jax.core.Tracer):
+        raise UnsaveableError(_TRACED)
+    dtype = value.dtype
+    return _spec(label_of(dtype) if isinstance(dtype, np.dtype) else _key_label(value), tuple(value.shape))
 
 
 # One object for thousands of arrays of one form.
@@ -148,33 +156,34 @@ def unchanging(value: Any, on_host: OnHost) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def check_present(value: Any, on_host: OnHost) -> bool:
-    """Checks that a value is there, and all of it on this host.
+def check_array(array: jax.Array, on_host: OnHost) -> bool:
+    """Checks that an array is there, and all of it on this host.
 
     Returns:
-        whether it is an array of JAX that lies whole in memory that NumPy can see.
+        whether it lies whole in memory that NumPy can see.
 
     Raises:
-        UnsaveableError: it is not.
+        UnsaveableError: it is not there.
     """
-    if isinstance(value, jax.Array):
-        if isinstance(value, jax.core.Tracer):
-            raise UnsaveableError(_TRACED)
-        if value.is_deleted():
-            raise UnsaveableError(
-                'its array was deleted, probably donated to a jitted function; assign the result first'
-            )
-        if on_host[value.sharding]:
-            return True
-        if not (value.is_fully_addressable or value.is_fully_replicated):
-            raise UnsaveableError(
-                'its shards lie on several hosts, and one npz cannot hold them; gather it first '
-                '(jax.experimental.multihost_utils.process_allgather), or save it in a format that every host writes '
-                'its own shards of (.orbax)'
-            )
-    elif isinstance(value, jax.ShapeDtypeStruct):
-        raise UnsaveableError('has a shape and a dtype but no value yet; load or assign it first')
+    if isinstance(array, jax.core.Tracer):
+        raise UnsaveableError(_TRACED)
+    if array.is_deleted():
+        raise UnsaveableError('its array was deleted, probably donated to a jitted function; assign the result first')
+    if on_host[array.sharding]:
+        return True
+    if not (array.is_fully_addressable or array.is_fully_replicated):
+        raise UnsaveableError(
+            'its shards lie on several hosts, and one npz cannot hold them; gather it first '
+            '(jax.experimental.multihost_utils.process_allgather), or save it in a format that every host writes '
+            'its own shards of (.orbax)'
+        )
     return False
+
+
+def refuse_promise(value: Any) -> None:
+    """Raises UnsaveableError for a shape and a dtype that wait for a value."""
+    if isinstance(value, jax.ShapeDtypeStruct):
+        raise UnsaveableError('has a shape and a dtype but no value yet; load or assign it first')
 
 
 def _key_label(keys: jax.Array | jax.ShapeDtypeStruct) -> str:

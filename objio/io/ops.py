@@ -9,7 +9,7 @@ import numpy as np
 from objio.errors import MismatchError, UnsaveableError
 from objio.formats import Archive
 from objio.io.arrays import read_array, read_arrays
-from objio.io.contents import contents_of, describe
+from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
 from objio.io.files import File, laid_out, opened, write
 from objio.io.placement import narrowed, place
@@ -278,19 +278,20 @@ def _plan(
 
 def _wanted(vc: VarCollection, chosen: Callable[[str], bool]) -> Iterator[Wanted]:
     """Yields what a plan has to know of the variables that take part."""
-    obstacles: dict[Any, str] = {}  # dtype -> why JAX cannot hold it
+    obstacles: dict[str, str] = {}  # dtype -> why JAX cannot hold it
     for name, names, _, value in vc.held():
         if chosen is not everything and not any(map(chosen, names)):
             continue
+        is_array = isinstance(value, ARRAYS)
         try:
-            spec = describe(value)
+            spec = spec_of_array(value) if is_array else describe(value)
         except UnsaveableError as error:
             raise UnsaveableError(f'{name}: {error}') from None
-        if isinstance(value, ARRAYS):
-            if value.dtype not in obstacles:
+        if is_array:
+            if spec.dtype not in obstacles:
                 cure = f'JAX would narrow {spec.dtype}; enable it with jax.config.update("jax_enable_x64", True)'
-                obstacles[value.dtype] = cure if narrowed(value.dtype) else ''
-            yield Wanted(name, names, spec, obstacle=obstacles[value.dtype])
+                obstacles[spec.dtype] = cure if narrowed(value.dtype) else ''
+            yield Wanted(name, names, spec, obstacle=obstacles[spec.dtype])
         else:
             yield Wanted(name, names, spec, number=is_scalar(value))
 

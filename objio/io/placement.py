@@ -53,7 +53,7 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
     for rest in waiting.values():
         for index, array in rest:
             placed[index] = jax.device_put(_own(array))
-    _settle([value for value in placed if isinstance(value, jax.Array)])
+    _settle(placed)
     return placed
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from objio.errors import UnsaveableError
-from objio.io.contents import Held, OnHost, check_present, unchanging
+from objio.io.contents import Held, OnHost, check_array, refuse_promise, unchanging
 from objio.variables import TrainRef, TreeVar, VarCollection, target
 from objio.variables.values import is_key
 from objio.variables.variable import assign_raw, is_holder
@@ -30,7 +30,9 @@ def snapshot(vc: VarCollection) -> VarCollection:
     on_host = OnHost()
     for name, _, variable, value in vc.held():
         try:
-            check_present(value, on_host)
+            if isinstance(value, jax.Array):
+                check_array(value, on_host)
+            refuse_promise(value)
         except UnsaveableError as error:
             raise UnsaveableError(f'{name}: {error}') from None
         if id(value) not in frozen:
