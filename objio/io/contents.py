@@ -1,5 +1,6 @@
 """Values of variables on their way into a file: NumPy and JAX arrays, typed keys and Python numbers as bytes."""
 
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ from objio.variables import VarCollection
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
 _TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
+
+
+_SMALL = 1 << 12 if sys.byteorder == 'little' else -1  # bytes; files are little-endian
 
 
 class Held(np.ndarray[Any, np.dtype[Any]]):
@@ -47,6 +51,8 @@ class Contents(NamedTuple):
         value = self.visible.get(name)
         if value is not None:
             host = np.asarray(value)
+            if host.nbytes <= _SMALL:
+                return (host.tobytes(),)  # what `blocks` would give, without looking at thousands of them once more
         elif name in self.staging:
             host = self.staging.fetch(name)
         else:
