@@ -1,6 +1,5 @@
 """Reads objio-npz 1: everything but the arrays and the checksums is rebuilt from the manifest and compared."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -62,15 +61,11 @@ class NpzArchive:
         nbytes = self._members.sizes[index]
         if buffer.nbytes != nbytes:
             raise ValueError(f'{name!r} has {nbytes} bytes, the buffer {buffer.nbytes}')
-        small = nbytes <= _SMALL
-        if small:
-            offset = self._members.offsets[index]
-            raw = read(self._source, repr(name), offset, self._members.starts[index] + nbytes - offset)
-            buffer[:] = memoryview(raw)[len(raw) - nbytes :]
-            self._compare_header(name, index, raw[: len(raw) - nbytes])
+        if nbytes <= _SMALL:
+            (buffer[:],) = self._run([name], index, None, _scratch, verify=verify)
         else:
             self._compare_header(name, index)
-        self._scan(name, index, buffer, fill=not small, verify=verify)
+            self._scan(name, index, buffer, fill=True, verify=verify)
 
     def read_small(
         self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
@@ -172,6 +167,10 @@ class NpzArchive:
         return damaged(self._source, repr(name), f'the checksum {self._crcs[index]:08x}', f'{found:08x}')
 
 
+def _scratch(size: int) -> memoryview:
+    return memoryview(bytearray(size))
+
+
 def compare_header(
     source: Source, part: str, layout: Members, index: int, *, crc: int, found: bytes | None = None
 ) -> None:
@@ -192,6 +191,7 @@ class _Table:
         self.aliases: dict[str, str] = {}
         self.heads: list[bytes] = []
         self.sizes: list[int] = []
+        self._targets: dict[str, str] = {}  # one string for all aliases of an array
         self._left = end  # bytes for the arrays that are still to come
 
     def add_array(self, name: str, spec: ArraySpec) -> None:
@@ -214,7 +214,7 @@ class _Table:
             raise ValueError(f'two entries are called {name!r}')
         if target not in self.specs:
             raise ValueError(f'{name!r} is another name of {target!r}, but there is no such array')
-        self.aliases[name] = sys.intern(target)  # one string for all aliases of the array
+        self.aliases[name] = self._targets.setdefault(target, target)
 
 
 def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:

@@ -1,7 +1,6 @@
 """Values of variables on their way into a file: NumPy and JAX arrays, typed keys and Python numbers as bytes."""
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -10,16 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from objio.errors import UnsaveableError
-from objio.formats import ArraySpec
+from objio.formats import ArraySpec, Encoded
 from objio.formats.dtypes import STRAIGHT, WRITABLE, blocks, label_of
+from objio.io.files import File, lay_out
 from objio.io.staging import Staging, assembled
 from objio.variables import VarCollection
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
 _TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
-
-
-_SMALL = 1 << 12 if sys.byteorder == 'little' else -1  # bytes; files are little-endian
 
 
 class Held(np.ndarray[Any, np.dtype[Any]]):
@@ -51,13 +48,15 @@ class Contents(NamedTuple):
         value = self.visible.get(name)
         if value is not None:
             host = np.asarray(value)
-            if host.nbytes <= _SMALL:
-                return (host.tobytes(),)  # what `blocks` would give, without looking at thousands of them once more
         elif name in self.staging:
             host = self.staging.fetch(name)
         else:
             host = to_host(self.others[name], self.on_host)
         return blocks(host, self.specs[name].dtype)
+
+    def laid_out(self, file: File, metadata: Mapping[str, Any]) -> Encoded:
+        """The file that holds them, ready for `objio.io.files.write`; see `objio.formats.Format.encode`."""
+        return lay_out(file, self.specs, self.blocks, self.aliases, metadata)
 
     def frozen(self) -> 'Contents':
         """The same contents, whatever becomes of the variables and of their arrays."""
@@ -85,8 +84,9 @@ def contents_of(vc: VarCollection) -> Contents:
         home = stored_as.setdefault(id(value), name) if is_array or isinstance(value, Held) else name
         if home == name:
             try:
+                refuse_promise(value)
                 here = is_array and check_array(value, contents.on_host)
-                contents.specs[name] = spec = spec_of_array(value) if is_array else _describe_present(value)
+                contents.specs[name] = spec = spec_of_array(value) if is_array else describe(value)
             except UnsaveableError as error:
                 raise UnsaveableError(f'{name}: {error}') from None
             if here and spec.dtype in STRAIGHT:
@@ -116,11 +116,6 @@ def describe(value: Any) -> ArraySpec:
     if is_scalar(value):
         return _spec(label_of(_of_number(value).dtype), ())
     raise UnsaveableError(f'a value of type {type(value).__name__} cannot be saved; expected an array or a number')
-
-
-def _describe_present(value: Any) -> ArraySpec:
-    refuse_promise(value)
-    return describe(value)
 
 
 def spec_of_array(value: jax.Array | jax.ShapeDtypeStruct) -> ArraySpec:

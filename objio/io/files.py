@@ -202,7 +202,7 @@ def opened(file: File, *, max_bytes: int | None = None) -> Iterator[tuple[Archiv
         yield _format(file).decode(source, max_bytes=max_bytes), source.name
 
 
-def laid_out(
+def lay_out(
     file: File,
     specs: Mapping[str, ArraySpec],
     blocks: Blocks,

@@ -11,7 +11,7 @@ from objio.formats import Archive
 from objio.io.arrays import read_array, read_arrays
 from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
-from objio.io.files import File, laid_out, opened, write
+from objio.io.files import File, opened, write
 from objio.io.placement import narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
@@ -63,8 +63,7 @@ def save_var_collection(
         ['(Linear).b', '(Linear).w'] {'epoch': 7}
     """
     contents = contents_of(as_collection(vc, allow_tree=True))
-    encoded = laid_out(file, contents.specs, contents.blocks, contents.aliases, _checked(metadata))
-    write(file, encoded, durable=durable, progress=progress)
+    write(file, contents.laid_out(file, _checked(metadata)), durable=durable, progress=progress)
 
 
 def load_var_collection(

@@ -44,15 +44,14 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
             together.append((index, array))
             if len(together) == _AT_ONCE:
                 _place_together(together, placed)
-        elif form:
-            placed[index] = jax.device_put(_own(array))
-        else:
-            placed[index] = _placed(array, value)
+            continue
+        placed[index] = _placed(_own(array), value)
+        if array.nbytes > SMALL:
             _settle(on_its_way)
             on_its_way = placed[index]
     for rest in waiting.values():
         for index, array in rest:
-            placed[index] = jax.device_put(_own(array))
+            placed[index] = _placed(_own(array), values[index])
     _settle(placed)
     return placed
 
@@ -74,7 +73,7 @@ def _small_form(value: Any) -> Form | None:
 
 @lru_cache(maxsize=4096)  # one object for thousands of arrays
 def _form_if_small(dtype: Any, shape: tuple[int, ...]) -> Form | None:
-    # JAX's quick ways in take what NumPy knows, and bfloat16; of int1 they make a buffer that it cannot read.
+    # A compiled function takes what NumPy knows, and bfloat16; of int1 it makes a buffer that it cannot read.
     plain = isinstance(dtype, np.dtype) and (dtype.isbuiltin == 1 or dtype == jnp.bfloat16)
     return (dtype, shape) if plain and math.prod(shape) * dtype.itemsize <= SMALL else None
 
@@ -88,7 +87,7 @@ def _place_together(waiting: list[tuple[int, np.ndarray[Any, Any]]], placed: lis
 
 @jax.jit
 def _as_they_are(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    # A compiled function takes its arguments to the device faster than any other call: 5 us an array instead of 30.
+    # A compiled function takes its arguments to the device faster than any other call: 7 us an array instead of 30.
     return arrays
 
 
@@ -98,7 +97,7 @@ def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
     if isinstance(value, np.generic):
         return array[()]
     if isinstance(value, np.ndarray):
-        return _own(array)
+        return array
     sharding = _sharding(value)
     new: Any = array
     weak = not is_key(value) and value.weak_type

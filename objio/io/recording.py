@@ -13,7 +13,7 @@ from objio.formats import by_suffix
 from objio.io import metrics as metrics_io
 from objio.io.contents import contents_of
 from objio.io.custom import check_function, takes
-from objio.io.files import laid_out, write
+from objio.io.files import write
 from objio.io.pruning import prune
 from objio.io.retention import Policy
 from objio.io.saves import Folder
@@ -107,8 +107,7 @@ class Recorder:
         contents = contents_of(vc)
         if later:
             contents = contents.frozen()
-        metadata = options.get('metadata', {})
-        encoded = laid_out(path, contents.specs, contents.blocks, contents.aliases, metadata)
+        encoded = contents.laid_out(path, options.get('metadata', {}))
         return functools.partial(write, encoded=encoded, durable=self._durable)
 
     def write(self, put: Put, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:

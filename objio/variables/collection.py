@@ -141,7 +141,7 @@ class VarCollection(Portable):
         ]
 
     def held(self) -> Iterable[tuple[str, tuple[str, ...], Any, Any]]:
-        """What `groups` gives, and the value that each variable holds now, at a third of the cost.
+        """What `groups` gives, and the value that each variable holds now, made quick for thousands of them.
 
         Returns:
             Tuples (canonical name, all names, variable, value), to be gone through once.

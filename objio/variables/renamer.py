@@ -86,7 +86,7 @@ def renamed(names: Iterable[str], renamer: Rules | None) -> dict[str, str]:
         ValueError: the renamer gives both 'a.w' and 'b.w' the name 'x.w'; every name needs one of its own
     """
     if renamer is None:
-        return dict(zip(names := list(names), names, strict=True))
+        return {name: name for name in names}
     call = renamer if isinstance(renamer, Renamer) else Renamer(renamer)
     olds: dict[str, str] = {}
     for old in names:
