@@ -47,7 +47,8 @@ def test_a_killed_run_ends_like_a_whole_one(tmp_path: Path) -> None:
     """Killed by SIGKILL at a random moment after the first save, resumed by another process: files of equal bytes."""
     seed = int.from_bytes(os.urandom(4))
     print(f'the moment of the kill is drawn from the seed {seed}')
-    moment = random.Random(seed).randint(3, 3 * STEPS - 30)
+    # A save in the background is whole when the next one returns: the sixth character, the second `e`.
+    moment = random.Random(seed).randint(6, 3 * STEPS - 30)
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     # Saves in the background are cut at every stage: the program is long past them when they are written.
     with start(killed, 'background') as process:
@@ -58,7 +59,7 @@ def test_a_killed_run_ends_like_a_whole_one(tmp_path: Path) -> None:
     assert process.returncode == -9
     saved = objio.Checkpoint(killed, verbose=False).idxs()
     assert saved
-    assert saved[-1] >= seen.count(b'e') - 1  # a save is whole when the next one begins
+    assert saved[-1] >= seen.count(b'e') - 1  # the last one may be in flight
     assert finish(killed, 'foreground') == saved[-1]
     assert finish(whole, 'foreground') == 0
     assert files(killed) == files(whole)
