@@ -13,11 +13,12 @@ stamp := $(VENV)/.installed
 .DEFAULT_GOAL := help
 # Two installations into one environment would trip over each other.
 .NOTPARALLEL:
-.PHONY: help demo test bench bench-quick bench-torch lint format docs serve clean
+.PHONY: help demo test faults bench bench-quick bench-torch lint format docs serve clean
 
 help:
 	@echo 'make demo     train on real digits, get killed, resume, average the last saves'
 	@echo 'make test     run every test (PYTEST_ARGS="-n 2 tests/io" chooses; ALLOW_SKIP=1 passes over missing system tools)'
+	@echo 'make faults   kills, power cuts, damage, hostile files: the whole proof, 30 minutes, best as root'
 	@echo 'make bench    measure objio beside its peers and the machine, 40 minutes; bench-quick: two minutes; bench-torch'
 	@echo 'make lint     check style and types'
 	@echo 'make format   put the code into shape'
@@ -30,6 +31,10 @@ demo: $(stamp)-demo
 
 test: $(stamp)-test
 	$(bin)/python -m pytest $(PYTEST_ARGS)
+
+faults: $(stamp)-faults
+	tools/system.sh cc strace mkfs.xfs
+	PYTHONPATH=tests $(bin)/python -m faults
 
 bench: $(stamp)-bench
 	$(bin)/python -m benchmarks

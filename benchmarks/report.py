@@ -51,16 +51,16 @@ def _growth_plot(assets: str) -> list[str]:
     return ['## Growth', f'![Milliseconds by size and by number of arrays]({assets}/benchmark-growth.png)']
 
 
-def rewritten(page: str, found: str) -> str:
+def rewritten(page: str, found: str, begin: str = BEGIN, end: str = END) -> str:
     """A page with what stands between its two marks replaced by what a run found.
 
     Raises:
         ValueError: the page lacks a mark.
     """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f'the page has no place for the results: expected {BEGIN!r} and after it {END!r}')
+    head, opened, rest = page.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not opened or not closed:
+        raise ValueError(f'the page has no place for the results: expected {begin!r} and after it {end!r}')
     return f'{head}{begin}\n\n{found}\n\n{end}{tail}'
 
 

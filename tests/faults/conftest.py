@@ -1,0 +1,69 @@
+"""What every proof shares: how much of it to run, and where its figures go."""
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+from faults.plan import ROWS, Beside
+
+FULL = os.environ.get('FAULTS') == 'full'
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Says what the marks mean."""
+    config.addinivalue_line('markers', 'proves(row): the row of faults/plan.py that this test counts for')
+    config.addinivalue_line('markers', 'full: takes long, or needs what `make faults` installs; only there')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The short version leaves out what is marked `full`."""
+    left_out = [item for item in items if item.get_closest_marker('full') and not FULL]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def _row(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Notes the row before the test begins, so that a skipped or failed one has its place in the table too."""
+    for mark in request.node.iter_markers('proves'):
+        record_property('row', ROWS[mark.args[0]].key)
+
+
+@pytest.fixture
+def amount() -> Callable[[int, int], int]:
+    """`amount(short, full)`: how many of something to try in this run."""
+    return lambda short, full: full if FULL else short
+
+
+@pytest.fixture
+def needs() -> Callable[[object, str], None]:
+    """`needs(condition, what)`: fails, or with ALLOW_SKIP=1 skips, where the machine lacks what a proof needs."""
+
+    def needs(condition: object, what: str) -> None:
+        if not condition:
+            message = f'needs {what}; pass over it with ALLOW_SKIP=1'
+            (pytest.skip if os.environ.get('ALLOW_SKIP') == '1' else pytest.fail)(message)
+
+    return needs
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """`figure(row, count, detail)`: what a proof has counted; the counts of one row are added up."""
+
+    def note(row: str, count: int, detail: str = '') -> None:
+        record_property('figure', json.dumps({'row': ROWS[row].key, 'count': count, 'detail': detail}))
+
+    return note
+
+
+@pytest.fixture
+def beside(record_property: Callable[[str, object], None]) -> Callable[[str, str, str], None]:
+    """`beside(fault, library, outcome)`: a cell of the table that shows other libraries under the same fault."""
+
+    def note(fault: str, library: str, outcome: str) -> None:
+        record_property('beside', json.dumps(vars(Beside(fault, library, outcome))))
+
+    return note
