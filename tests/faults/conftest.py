@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+
 from faults.plan import ROWS, Beside
 
 FULL = os.environ.get('FAULTS') == 'full'

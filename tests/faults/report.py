@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from benchmarks.report import table
 from faults.plan import PLAN, Beside, Row
@@ -42,7 +42,7 @@ class Results:
 def read(xml: Path) -> Results:
     """Collects the figures that the tests have put into pytest's JUnit file."""
     results = Results()
-    for case in ElementTree.parse(xml).iter('testcase'):
+    for case in ET.parse(xml).iter('testcase'):
         properties = [(node.get('name'), node.get('value', '')) for node in case.iter('property')]
         keys = [value for name, value in properties if name == 'row']
         broken = case.find('failure') is not None or case.find('error') is not None

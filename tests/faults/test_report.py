@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from faults.plan import PLAN
 from faults.report import beside, figures, missing, read
 
