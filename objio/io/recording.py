@@ -127,9 +127,7 @@ class Recorder:
             _LOG.warning('%s is damaged and in the way: it is called %s now', path, self._folder.set_aside(old))
         try:
             put(path)
-            if self._folder.at(path) is None:
-                raise FileNotFoundError(f'SAVE_FN returned, but there is no file {path}; it has to write to this name')
-            if self._durable and 'durable' not in options:
+            if self._durable and 'durable' not in options and self._folder.at(path) is not None:
                 storage.sync(path)
         except SaveNotDurable:
             raise
@@ -141,7 +139,14 @@ class Recorder:
             raise
         made = self._folder.at(path)
         if made is None:
-            raise FileNotFoundError(f'{path} was removed by somebody else as soon as it was written')
+            newest = self._folder.newest()
+            if newest is not None and newest.idx > idx:  # another process was faster, and kept its own newer ones
+                return path, []
+            raise FileNotFoundError(
+                f'{path} was removed by somebody else as soon as it was written'
+                if self._own
+                else f'SAVE_FN returned, but there is no file {path}; it has to write to this name'
+            )
         damaged = self._folder.state(made).damaged
         if damaged:
             raise FormatError(f'the save just written cannot be read back; nothing was removed. {damaged}')

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -55,7 +54,7 @@ class Restorer:
                 except self._damage as error:
                     complaint = str(error) or type(error).__name__
                 except FileNotFoundError:
-                    if os.path.exists(save.path):
+                    if self._folder.is_there(save):  # the function missed another file
                         raise
                 else:
                     return save
@@ -89,7 +88,7 @@ class Restorer:
             try:
                 self._try(found[-1], vc, options)
             except FileNotFoundError:
-                if os.path.exists(found[-1].path):
+                if self._folder.is_there(found[-1]):
                     raise
             else:
                 return found[-1]

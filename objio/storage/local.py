@@ -126,7 +126,7 @@ def remove(path: str) -> None:
 def rename(path: str, new: str) -> None:
     """Gives a file another name in its folder, durably."""
     os.rename(path, new)
-    _sync_folder(folder_of(new), new)
+    sync_folder(folder_of(new))
 
 
 def sync_folder(folder: str) -> None:
@@ -139,6 +139,7 @@ def sync_folder(folder: str) -> None:
     except OSError as error:
         # Some network file systems sync no folder; what they can do is done.
         if error.errno not in kernel.NOT_OFFERED:
+            error.filename = folder
             raise
     finally:
         os.close(fd)

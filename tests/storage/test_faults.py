@@ -152,12 +152,22 @@ def sync_files_only(code: int, folder: Path) -> Callable[[int], None]:
 def test_a_folder_that_cannot_be_synced(path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """`SaveNotDurable` says that the file is complete and in place; it is, and it is an `OSError` with its code."""
     monkeypatch.setattr(os, 'fsync', sync_files_only(code, path.parent))
-    for action in (save, lambda path: storage.sync(str(path)), lambda path: storage.rename(str(path), str(path))):
+    for action in (save, lambda path: storage.sync(str(path))):
         with pytest.raises(SaveNotDurable, match='complete and in place') as caught:
             action(path)
         assert (caught.value.errno, caught.value.filename) == (code, str(path))
         assert isinstance(caught.value, OSError)
         assert contents(path.parent) == {'a.npz': NEW}
+
+
+def test_a_rename_that_is_not_durable_is_no_save(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is only renamed is no new file in place: the error is the system's, and names the folder."""
+    save(path)
+    monkeypatch.setattr(os, 'fsync', sync_files_only(errno.EIO, path.parent))
+    with pytest.raises(OSError, match='error') as caught:
+        storage.rename(str(path), f'{path}.damaged')
+    assert not isinstance(caught.value, SaveNotDurable)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path.parent))
 
 
 def test_a_folder_that_cannot_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

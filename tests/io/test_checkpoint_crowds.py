@@ -1,0 +1,91 @@
+"""Several processes on one folder, each meeting the others at the worst moment."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support_checkpoint import cut, fill, model, names, value_of, with_functions
+
+import objio
+from objio.io import recording
+from objio.io.files import write
+
+
+@pytest.fixture
+def afterwards(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """`afterwards(action)`: something happens as soon as the next save is in place, before anybody looks."""
+
+    def arrange(action: Callable[[], Any]) -> None:
+        def write_then(path: str, **options: Any) -> None:
+            monkeypatch.setattr(recording, 'write', write)
+            write(path, **options)
+            action()
+
+        monkeypatch.setattr(recording, 'write', write_then)
+
+    return arrange
+
+
+def test_a_saver_that_was_overtaken_has_saved(tmp_path: Path, afterwards: Callable[..., None]) -> None:
+    """A save that another process has saved beyond, and removed by its own rules, is no error."""
+    slow, fast = objio.Checkpoint(tmp_path), objio.Checkpoint(tmp_path, keep_ckpts=1)
+    afterwards(lambda: fill(fast, 2))
+    fill(slow, 1)
+    assert names(tmp_path / 'ckpt') == ['0000000002.npz']
+    with pytest.raises(objio.SaveOrderError):
+        fill(slow, 1)
+
+
+def test_a_save_that_somebody_removed_is_an_error(tmp_path: Path, afterwards: Callable[..., None]) -> None:
+    """A save that is gone, and no newer one in its place, was not made."""
+    ckpt = objio.Checkpoint(tmp_path)
+    fill(ckpt, 1)
+    afterwards((tmp_path / 'ckpt' / '0000000002.npz').unlink)
+    with pytest.raises(FileNotFoundError, match='removed by somebody else'):
+        fill(ckpt, 2)
+    assert ckpt.idxs() == [1]
+
+
+@pytest.mark.parametrize('idx', [None, 1])
+def test_a_save_that_is_made_anew_under_the_reader_is_read(tmp_path: Path, idx: int | None) -> None:
+    """A file that was gone when it was opened, and is there again, is another one: the folder is listed again."""
+    writer = objio.Checkpoint(tmp_path)
+    fill(writer, 1)
+
+    def load(file: str, vc: Any) -> None:
+        if os.path.getmtime(file):
+            objio.load_var_collection(file, vc)
+            return
+        os.unlink(file)
+        error = FileNotFoundError(errno.ENOENT, 'gone', file)
+        fill(writer, 1)
+        raise error
+
+    os.utime(tmp_path / 'ckpt' / '0000000001.npz', (0, 0))
+    vc = model(-1)
+    with_functions(objio.save_var_collection, load)(tmp_path).restore(vc, idx)
+    assert value_of(vc) == 1
+
+
+def test_a_damaged_file_whose_renaming_is_not_durable_is_no_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the folder cannot be synced before anything is written, nobody is told that the save is in place."""
+    ckpt = objio.Checkpoint(tmp_path)
+    fill(ckpt, 1)
+    cut(tmp_path / 'ckpt' / '0000000001.npz')
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'fsync', fail)
+        with pytest.raises(OSError, match='error') as caught:
+            fill(ckpt, 1)
+    assert not isinstance(caught.value, objio.SaveNotDurable)
+    assert names(tmp_path / 'ckpt') == ['0000000001.npz.damaged']
+    fill(ckpt, 1)
+    assert ckpt.idxs() == [1]
