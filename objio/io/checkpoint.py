@@ -221,11 +221,17 @@ class Checkpoint:
         """
         collection = as_collection(vc)
         self._writer.settle()
-        saves = self._restorer.choose(last, idxs)
         if weights is not None and idxs is not None and len(weights) == len(idxs):
             weights = [weights[place] for place in sorted(range(len(idxs)), key=idxs.__getitem__)]
-        self._restorer.mean(saves, collection, weights)
-        return [save.idx for save in saves]
+        while True:
+            saves = self._restorer.choose(last, idxs)
+            try:
+                self._restorer.mean(saves, collection, weights)
+            except FileNotFoundError:
+                if all(self._folder.is_there(save) for save in saves):
+                    raise
+            else:  # otherwise another process removed a save, and may have made newer ones
+                return [save.idx for save in saves]
 
     def idxs(self) -> list[int]:
         """The indices of the saves, ascending, without those known to be damaged."""

@@ -12,6 +12,7 @@ from support_checkpoint import cut, fill, model, names, value_of, with_functions
 import objio
 from objio.io import recording
 from objio.io.files import write
+from objio.io.restoring import Restorer
 
 
 @pytest.fixture
@@ -89,3 +90,41 @@ def test_a_damaged_file_whose_renaming_is_not_durable_is_no_save(
     assert names(tmp_path / 'ckpt') == ['0000000001.npz.damaged']
     fill(ckpt, 1)
     assert ckpt.idxs() == [1]
+
+
+@pytest.mark.parametrize('own', [True, False])
+def test_an_average_of_saves_that_vanish_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    """Where another process removes a save before it is read, the mean is that of the saves there are then."""
+    writer = objio.Checkpoint(tmp_path, keep_ckpts=2)
+    fill(writer, 1, 2)
+    real = Restorer.choose
+
+    def late(self: Restorer, *arguments: Any) -> Any:
+        found = real(self, *arguments)
+        monkeypatch.setattr(Restorer, 'choose', real)
+        fill(writer, found[-1].idx + 1)
+        return found
+
+    load = objio.load_var_collection if own else lambda file, vc: objio.load_var_collection(file, vc)
+    reader = with_functions(objio.save_var_collection, load)(tmp_path)
+    monkeypatch.setattr(Restorer, 'choose', late)
+    vc = model(-1)
+    assert reader.average(vc, last=2) == [2, 3]
+    assert (vc['w'].value == 2.5).all()
+    monkeypatch.setattr(Restorer, 'choose', late)
+    with pytest.raises(FileNotFoundError, match='no save 2 in .*; there are 3, 4'):
+        reader.average(vc, idxs=[2, 3])
+
+
+def test_a_file_that_is_missed_in_an_average_is_told(tmp_path: Path) -> None:
+    """A loading function that misses another file than the save is not asked for ever."""
+
+    def load(file: str, vc: Any) -> None:
+        raise FileNotFoundError('vocabulary.txt')
+
+    ckpt = with_functions(objio.save_var_collection, load)(tmp_path)
+    fill(ckpt, 1)
+    with pytest.raises(FileNotFoundError, match='vocabulary'):
+        ckpt.average(model())
