@@ -1,6 +1,7 @@
 """Several processes on one folder, each meeting the others at the worst moment."""
 
 import errno
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_an_average_of_saves_that_vanish_is_taken_anew(
         fill(writer, found[-1].idx + 1)
         return found
 
-    load = objio.load_var_collection if own else lambda file, vc: objio.load_var_collection(file, vc)
+    load = objio.load_var_collection if own else functools.partial(objio.load_var_collection)
     reader = with_functions(objio.save_var_collection, load)(tmp_path)
     monkeypatch.setattr(Restorer, 'choose', late)
     vc = model(-1)
