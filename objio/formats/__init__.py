@@ -70,7 +70,9 @@ class Encoded(Protocol):
 class Archive(Protocol):
     """A file whose table of contents was read and checked; its arrays are read when asked for."""
 
-    kind: str  # 'objio-npz 1', 'numpy npz', 'Objax npz': for people
+    kind: str  # 'objio-npz 1', 'numpy npz', 'Objax npz', 'safetensors': for people
+    keyless: bool  # whether the format knows no typed PRNG keys, so that they stand there as their words
+    checksums: bool  # whether damage to the bytes of an array can be seen
     specs: Mapping[str, ArraySpec]  # in the file's order
     aliases: Mapping[str, str]  # name -> the name in `specs` that holds its bytes
     metadata: Mapping[str, Any]

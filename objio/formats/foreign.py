@@ -29,6 +29,9 @@ _UNREADABLE = {
 class ForeignArchive:
     """An npz file that objio did not write; bytes are inflated and turned only when an array is read."""
 
+    keyless = True
+    checksums = True
+
     def __init__(self, source: Source, end: End, max_bytes: int | None) -> None:
         """Reads the table of contents and the header of each array.
 

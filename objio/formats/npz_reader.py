@@ -27,6 +27,8 @@ class NpzArchive:
     """An objio-npz 1 file whose layout was checked; each array is checked when it is read."""
 
     kind = 'objio-npz 1'
+    keyless = False
+    checksums = True
 
     def __init__(
         self, source: Source, table: '_Table', metadata: dict[str, Any], layout: Members, crcs: Sequence[int]

@@ -35,6 +35,8 @@ class MeanArchive:
 
     def __init__(self, archives: Sequence[tuple[Archive, str]], weights: Sequence[float] | None = None) -> None:
         self._archives = archives
+        self.keyless = archives[-1][0].keyless  # where everything comes from that has no mean
+        self.checksums = all(archive.checksums for archive, _ in archives)
         self._weights = normalised(weights, len(archives))
         self._kept = threading.local()
         share = _PIECES // (len(archives) * READERS)

@@ -103,6 +103,7 @@ class VerifyReport:
         arrays: number of arrays.
         nbytes: bytes of all arrays together.
         damaged: what is wrong, a message for each damaged part; empty where the file is whole.
+        checksums: whether the format has checksums; without them a changed number in an array cannot be seen.
     """
 
     file: str
@@ -110,13 +111,17 @@ class VerifyReport:
     arrays: int
     nbytes: int
     damaged: tuple[str, ...]
+    checksums: bool = True
 
     def __bool__(self) -> bool:
         return not self.damaged
 
     def __str__(self) -> str:
         if not self.damaged:
-            return f'{self.file}: whole ({self.kind}, {self.arrays} arrays, {self.nbytes / 2**20:.1f} MiB)'
+            what = f'{self.kind}, {self.arrays} arrays, {self.nbytes / 2**20:.1f} MiB'
+            if not self.checksums:
+                return f'{self.file}: nothing wrong is seen, but the format has no checksums ({what})'
+            return f'{self.file}: whole ({what})'
         return f'{self.file}: damaged\n' + '\n'.join(f'  {message}' for message in self.damaged)
 
 
@@ -192,7 +197,7 @@ def verify(file: File, *, progress: Progress | None = None) -> VerifyReport:
                         progress(at, nbytes)
             except FormatError as error:
                 damaged.append(str(error))
-    return VerifyReport(display_name(file), kind, arrays, nbytes, tuple(damaged))
+    return VerifyReport(display_name(file), kind, arrays, nbytes, tuple(damaged), archive.checksums)
 
 
 @contextlib.contextmanager

@@ -235,7 +235,7 @@ def load_archive(
         if not plan.as_it_is:
             arrays = _fitted(archive, name, plan, arrays, mmap=mmap, verify=verify)
         put(targets, place(arrays, values_of(targets)))
-        return plan.report(verified=verify)
+        return plan.report(verified=verify and archive.checksums)
 
     return _plan(archive, name, vc, renamer, execute, **options).apply()
 
@@ -268,7 +268,7 @@ def _plan(
         renamed=renamed([*archive.specs, *archive.aliases], renamer),
         chosen=chosen,
         cast=cast,
-        keyless=not archive.kind.startswith('objio'),
+        keyless=archive.keyless,
         allow_missing=allow_missing,
         allow_unused=allow_unused,
         apply=apply,
