@@ -72,7 +72,8 @@ class NpzFile:
         crcs = array('L')
         small: list[bytes] = []  # contents that wait to be written together
         waiting = 0
-        for index, (name, size) in enumerate(zip(self._specs, self._members.sizes, strict=False)):
+        members = zip(self._specs, self._members.heads, self._members.sizes, strict=False)  # without the manifest
+        for index, (name, head, size) in enumerate(members):
             if size > _SMALL:
                 self._write_together(small, crcs, sink)
                 small, waiting = [], 0
@@ -84,7 +85,7 @@ class NpzFile:
             content = b''.join(self._blocks(name))
             if len(content) != size:
                 raise self._wrong_size(name, index, len(content))
-            crcs.append(isal_zlib.crc32(content, _crc_of(self._members.heads[index])))
+            crcs.append(isal_zlib.crc32(content, _crc_of(head)))
             small.append(content)
             waiting += size
             if waiting >= _GATHERED or len(small) >= _TOGETHER:

@@ -16,6 +16,7 @@ from objio.io.staging import Staging, assembled
 from objio.variables import VarCollection
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
+_SMALL = 1 << 14  # bytes: below it a copy costs less than a view of bytes
 _TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
 
 
@@ -25,6 +26,16 @@ class Held(np.ndarray[Any, np.dtype[Any]]):
 
 class OnHost(dict[jax.sharding.Sharding, bool]):
     """Whether arrays of a sharding lie whole in memory that NumPy can see; thousands of arrays share a few of them."""
+
+    _last: jax.sharding.Sharding | None = None
+    _answer = False
+
+    def __getitem__(self, sharding: jax.sharding.Sharding) -> bool:
+        # Nearly always the object that was asked for last: looking a sharding up by its value costs more than the rest.
+        if sharding is not self._last:
+            self._answer = super().__getitem__(sharding)
+            self._last = sharding
+        return self._answer
 
     def __missing__(self, sharding: jax.sharding.Sharding) -> bool:
         here = sharding.is_fully_replicated and sharding.is_fully_addressable
@@ -48,6 +59,8 @@ class Contents(NamedTuple):
         value = self.visible.get(name)
         if value is not None:
             host = np.asarray(value)
+            if host.nbytes <= _SMALL:
+                return (host.tobytes(),)
         elif name in self.staging:
             host = self.staging.fetch(name)
         else:
@@ -84,11 +97,15 @@ def contents_of(vc: VarCollection) -> Contents:
         home = stored_as.setdefault(id(value), name) if is_array or isinstance(value, Held) else name
         if home == name:
             try:
-                refuse_promise(value)
-                here = is_array and check_array(value, contents.on_host)
-                contents.specs[name] = spec = spec_of_array(value) if is_array else describe(value)
+                if is_array:
+                    here = check_array(value, contents.on_host)
+                    spec = _spec_of_form(value.dtype, value.shape) or spec_of_array(value)
+                else:
+                    refuse_promise(value)
+                    here, spec = False, describe(value)
             except UnsaveableError as error:
                 raise UnsaveableError(f'{name}: {error}') from None
+            contents.specs[name] = spec
             if here and spec.dtype in STRAIGHT:
                 contents.visible[name] = value
             elif is_array and not here:
@@ -128,6 +145,12 @@ def spec_of_array(value: jax.Array | jax.ShapeDtypeStruct) -> ArraySpec:
 
 # One object for thousands of arrays of one form.
 _spec = lru_cache(maxsize=4096)(ArraySpec)
+
+
+@lru_cache(maxsize=4096)
+def _spec_of_form(dtype: Any, shape: tuple[int, ...]) -> ArraySpec | None:
+    """What `spec_of_array` gives for all but keys."""
+    return _spec(label_of(dtype), tuple(shape)) if isinstance(dtype, np.dtype) else None
 
 
 def to_host(value: Any, on_host: OnHost) -> np.ndarray[Any, Any]:
