@@ -1,5 +1,6 @@
 """Reads objio-npz 1: everything but the arrays and the checksums is rebuilt from the manifest and compared."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -188,13 +189,14 @@ def compare_header(
 class _Table:
     """What a manifest says, taken entry by entry, so that the first one that lies ends the reading."""
 
-    def __init__(self, end: int) -> None:
+    def __init__(self, end: int, most: int) -> None:
         self.specs: dict[str, ArraySpec] = {}
         self.aliases: dict[str, str] = {}
         self.heads: list[bytes] = []
         self.sizes: list[int] = []
         self._targets: dict[str, str] = {}  # one string for all aliases of an array
         self._left = end  # bytes for the arrays that are still to come
+        self._most = most  # arrays
 
     def add_array(self, name: str, spec: ArraySpec) -> None:
         if name in self.specs:
@@ -206,6 +208,8 @@ class _Table:
         self._left -= len(head) + size
         if self._left < 0:
             raise ValueError(f'{name!r}: {spec.dtype} of shape {spec.shape} takes more bytes than the file has')
+        if len(self.specs) == self._most:
+            raise ValueError(f'{name!r}: one array more than the {self._most} that the directory has')
         self.specs[name] = spec
         self.heads.append(head)
         self.sizes.append(size)
@@ -237,7 +241,7 @@ def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
     compare_header(source, MANIFEST, alone, 0, crc=last.crc)
     if alone.end != end.offset:
         raise damaged(source, MANIFEST, f'its end at byte {end.offset}', alone.end)
-    table = _Table(last.offset)
+    table = _Table(last.offset, end.count - 1)
     try:
         metadata = manifest.parse(text, table.add_array, table.add_alias)
         layout = lay_out(member_names(table.specs), table.heads, table.sizes, last.size)
@@ -245,7 +249,9 @@ def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
         raise _bad_manifest(source, error) from error
     if layout.offsets[-1] != last.offset:
         raise damaged(source, MANIFEST, f'arrays up to byte {last.offset}', f'arrays up to byte {layout.offsets[-1]}')
-    return NpzArchive(source, table, metadata, layout, _read_directory(source, end, layout))
+    crcs = _read_directory(source, end, layout)
+    # Parsed last, for what it becomes can be far larger than the file: only a file that is right may ask for that.
+    return NpzArchive(source, table, json.loads(metadata), layout, crcs)
 
 
 def _read_manifest(source: Source, last: Entry) -> bytes:
