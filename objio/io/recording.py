@@ -123,8 +123,12 @@ class Recorder:
         path = self._folder.path_for(idx)
         storage.sweep(self._folder.path)
         old = self._folder.at(path)
-        if old is not None and self._folder.state(old).damaged:
-            _LOG.warning('%s is damaged and in the way: it is called %s now', path, self._folder.set_aside(old))
+        if old is not None:
+            state = self._folder.state(old)
+            if state.unread:
+                raise state.unread  # whole or damaged, it is not replaced unseen
+            if state.damaged:
+                _LOG.warning('%s is damaged and in the way: it is called %s now', path, self._folder.set_aside(old))
         try:
             put(path)
             if self._durable and 'durable' not in options and self._folder.at(path) is not None:
@@ -147,10 +151,17 @@ class Recorder:
                 if self._own
                 else f'SAVE_FN returned, but there is no file {path}; it has to write to this name'
             )
-        damaged = self._folder.state(made).damaged
-        if damaged:
-            raise FormatError(f'the save just written cannot be read back; nothing was removed. {damaged}')
-        return path, prune(self._folder, self._policy, made)
+        state = self._folder.state(made)
+        if state.damaged:
+            raise FormatError(f'the save just written cannot be read back; nothing was removed. {state.damaged}')
+        try:
+            if state.unread:
+                raise state.unread
+            return path, prune(self._folder, self._policy, made)
+        except OSError as error:
+            # The save is made, and to call it failed would be wrong; the next one tries again.
+            _LOG.warning('%s is saved, but nothing was removed: %s', path, error)
+            return path, []
 
     def truncate(self, after: int) -> list[int]:
         """Removes the saves that come after an index and are not known to be damaged, the newest first.

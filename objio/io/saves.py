@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+import stat
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -39,13 +40,13 @@ class State:
 
     Attributes:
         damaged: what is wrong with it, '' where nothing is known to be.
-        unread: why it could not be looked at, '' where it could.
+        unread: why it could not be looked at, None where it could.
         gone: whether it was removed since it was listed.
         metrics: name -> number.
     """
 
     damaged: str = ''
-    unread: str = ''
+    unread: OSError | None = None
     gone: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -153,10 +154,12 @@ class Folder:
     def at(self, path: str) -> Save | None:
         """The save at a path of this folder, or None."""
         idx = self.index_of(path)
-        if idx is None or not os.path.isfile(path):
+        if idx is None:
             return None
         try:
-            return Save(idx, os.path.basename(path), path, storage.identity(path))
+            # Not `isfile`, which takes a bad disk for a missing file: what stands there would be replaced unseen.
+            is_file = stat.S_ISREG(os.stat(path).st_mode)
+            return Save(idx, os.path.basename(path), path, storage.identity(path)) if is_file else None
         except FileNotFoundError:
             return None
 
@@ -240,7 +243,7 @@ class Folder:
             return State(gone=True)
         except OSError as error:
             # Neither whole nor damaged: it may be readable again in a moment.
-            return State(unread=str(error))
+            return State(unread=error.with_traceback(None))
 
 
 @contextmanager

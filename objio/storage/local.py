@@ -107,7 +107,8 @@ def make_folder(folder: str) -> None:
     while not os.path.isdir(above) and above != os.path.dirname(above):
         missing.append(above)
         above = os.path.dirname(above)
-    os.makedirs(folder, exist_ok=True)
+    if missing:
+        os.makedirs(folder, exist_ok=True)
     for made in missing:
         sync_folder(folder_of(made))
 
@@ -173,7 +174,9 @@ def _replaced(path: str) -> tuple[str, os.stat_result | None]:
         if os.path.basename(path) in ('', os.curdir, os.pardir):
             raise IsADirectoryError(errno.EISDIR, 'expected the name of a file, found that of a folder', path) from None
         folder = folder_of(target)
-        if not os.path.isdir(folder):
+        try:
+            os.stat(folder)  # not `isdir`, which takes a bad disk for a missing folder
+        except FileNotFoundError:
             raise FileNotFoundError(
                 errno.ENOENT, f'the folder {folder!r} does not exist; make it first', path
             ) from None

@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 def fail(code: int, calls: list[Any] | None = None) -> Callable[..., Any]:
     """Stands in for a call of the system."""
 
-    def stand_in(*arguments: Any) -> Any:
+    def stand_in(*arguments: Any, **_options: Any) -> Any:
         if calls is not None:
             calls.append(arguments)
         raise OSError(code, os.strerror(code))
@@ -215,6 +215,17 @@ def test_a_failure_of_the_clean_up_hides_nothing(path: Path, monkeypatch: pytest
     assert path.read_bytes() == OLD
     assert len(storage.sweep(str(path.parent))) == 1
     assert contents(path.parent) == {'a.npz': OLD}
+
+
+def test_a_folder_on_a_bad_disk_is_not_a_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the folder of a new file cannot be looked at, the error is the disk's, and no advice to make a folder."""
+    stat = os.stat
+    monkeypatch.setattr(
+        os, 'stat', lambda name, **rest: (fail(errno.EIO) if name == str(tmp_path) else stat)(name, **rest)
+    )
+    with pytest.raises(OSError, match='Input/output error') as caught:
+        save(tmp_path / 'new.npz')
+    assert caught.value.errno == errno.EIO
 
 
 def test_too_little_space_is_told_before_anything_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
