@@ -216,6 +216,14 @@ def test_objax_names_that_do_not_fit(names: Any, count: int) -> None:
         npz.decode(MemorySource(objax(names, *[np.zeros(1)] * count)))
 
 
+def test_objax_names_are_no_bomb() -> None:
+    """However much the arrays may become in memory, the names, which are read at once, may not become more than usual."""
+    data = foreign(np.savez_compressed, io.BytesIO, {'names': np.array(['a', 'b' * 5_000_000]), '0': [], '1': []})
+    assert len(data) < 200_000
+    with pytest.raises(FormatError, match='would inflate to 4000'):
+        npz.decode(MemorySource(data), max_bytes=1 << 40)
+
+
 def test_objax_members_that_do_not_fit() -> None:
     """A number that is missing, or one too many, is a FormatError."""
     data = foreign(np.savez, io.BytesIO, {'names': np.array(['a', 'b']), '0': np.zeros(1), '2': np.zeros(1)})
