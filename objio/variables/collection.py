@@ -229,10 +229,12 @@ class VarCollection(Portable):
         """The values in a tree as variables, each called by its path.
 
         Arrays, NumPy scalars, typed keys, `jax.ShapeDtypeStruct` and Python numbers become variables and keep their
-        own kinds: NumPy stays NumPy. Other leaves, functions and str, stay in the tree; `str` lists them.
+        own kinds: NumPy stays NumPy. Other leaves, functions and str, stay in the tree; `str` lists them. A name is
+        what `jax.tree_util.keystr(path, simple=True, separator=separator)` gives, behind the scope.
 
         Args:
-            tree: any pytree: dicts, lists, tuples, namedtuples, the state of an optimizer.
+            tree: any pytree: dicts, lists, tuples, namedtuples, dataclasses, a Flax state, an Equinox module, the
+                state of an optimizer.
             scope: stands before every name.
             separator: stands between the parts of a path; nothing in a part is escaped.
 
@@ -240,7 +242,8 @@ class VarCollection(Portable):
             A new collection that remembers the tree for `to_tree`.
 
         Raises:
-            TypeError: a leaf is a variable or a module: add its `vars()` instead.
+            TypeError: a leaf is a variable or a module, whose `vars()` are added instead; or an array of a library
+                that is neither JAX nor NumPy.
             ValueError: two values have the same name, or one has the empty name.
 
         Example:

@@ -1,6 +1,7 @@
-"""Trees of arrays, as optimizers keep them: their leaves as variables with names, and back."""
+"""Trees of arrays, as other libraries keep models and optimizers: their leaves as variables with names, and back."""
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import jax
 
@@ -21,7 +22,7 @@ class Tree:
         unsaved: name -> leaf, for the leaves that are no values: functions, str.
 
     Raises:
-        TypeError: a leaf is a variable or a module.
+        TypeError: a leaf is a variable, a module, or an array of another library.
         ValueError: two values have the same name, or one has the empty name.
 
     Example:
@@ -38,22 +39,18 @@ class Tree:
         self.variables: dict[str, TreeVar] = {}
         self.unsaved: dict[str, Any] = {}
         self._leaves: list[Any] = []
-        paths: dict[str, str] = {}
+        paths: dict[str, Any] = {}
         found, self._structure = jax.tree_util.tree_flatten_with_path(tree)
         for path, leaf in found:
             name = scope + jax.tree_util.keystr(path, simple=True, separator=separator)
-            where = jax.tree_util.keystr(path)
             if is_value(leaf):
                 if name in paths or not name:
-                    raise ValueError(_no_name(name, [paths[name], where] if name else [where]))
-                paths[name] = where
+                    raise ValueError(_no_name(name, [paths[name], path] if name else [path]))
+                paths[name] = path
                 self.variables[name] = TreeVar(leaf)
                 self._leaves.append(self.variables[name])
-            elif is_variable(leaf) or callable(getattr(leaf, 'vars', None)):
-                raise TypeError(
-                    f'from_tree: the leaf at {where or "the root"} is a {type(leaf).__name__}, whose variables would '
-                    'not be saved; take it out of the tree and add it: module.vars() + VarCollection.from_tree(rest)'
-                )
+            elif hidden := _hidden_values(leaf):
+                raise TypeError(f'from_tree: the leaf at {jax.tree_util.keystr(path) or "the root"} {hidden}')
             else:
                 self.unsaved[name] = leaf
                 self._leaves.append(leaf)
@@ -65,6 +62,14 @@ class Tree:
     def _filled(self, leaves: list[Any]) -> Any:
         return jax.tree_util.tree_unflatten(self._structure, leaves)
 
+    # A structure never changes, and a copy of what is static in it, a function or a marker, might not equal it.
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        state = {name: value for name, value in self.__dict__.items() if name != '_structure'}
+        new.__dict__.update(copy.deepcopy(state, memo), _structure=self._structure)
+        return new
+
     # A structure is an object of JAX, which pickles must not hold: it travels as the tree itself.
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name not in ('_structure', '_leaves')}
@@ -75,11 +80,25 @@ class Tree:
         self.__dict__.update(state)
 
 
-def _no_name(name: str, paths: list[str]) -> str:
+def _hidden_values(leaf: Any) -> str:
+    """What to say of a leaf that is no value but holds some, which would silently not be saved; '' where it is none."""
+    if isinstance(leaf, type):
+        return ''
+    if is_variable(leaf) or callable(getattr(leaf, 'vars', None)):
+        cure = 'take it out of the tree and add it: module.vars() + VarCollection.from_tree(rest)'
+        return f'is a {type(leaf).__name__}, whose variables would not be saved; {cure}'
+    if hasattr(leaf, 'shape') and hasattr(leaf, 'dtype'):
+        cure = 'convert it first, as in numpy.asarray(leaf), or leaf[...] for a jax.Ref'
+        return f'is a {type(leaf).__name__}, an array of neither JAX nor NumPy, which would not be saved; {cure}'
+    return ''
+
+
+def _no_name(name: str, paths: list[Any]) -> str:
+    places = [jax.tree_util.keystr(path) for path in paths]
     if not name:
-        where = f'the leaf at {paths[0]} has an empty name' if paths[0] else 'the tree is one leaf and has no name'
+        where = f'the leaf at {places[0]} has an empty name' if places[0] else 'the tree is one leaf and has no name'
         return f'from_tree: {where}; give it a scope, as in from_tree(tree, scope=...)'
     return (
-        f'from_tree: the leaves at {paths[0]} and {paths[1]} would both be called {name!r}; '
+        f'from_tree: the leaves at {places[0]} and {places[1]} would both be called {name!r}; '
         "give another separator, as in from_tree(tree, separator='/'), or each part of the tree a scope of its own"
     )

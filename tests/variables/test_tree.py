@@ -1,8 +1,8 @@
 """Trees as collections and back: every leaf keeps its place, its kind and its type of tree."""
 
+import copy
 import re
-from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,31 +12,9 @@ import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support_trees import Layer, Moments, Pair, Slot, trees
 
 from objio.variables import Module, StateVar, TrainVar, TreeVar, VarCollection
-
-
-class Moments(NamedTuple):
-    """What an optimizer keeps."""
-
-    count: Any
-    mu: Any
-
-
-@jax.tree_util.register_pytree_with_keys_class
-class Slot:
-    """A node of the user's own."""
-
-    def __init__(self, array: Any, note: str) -> None:
-        self.array, self.note = array, note
-
-    def tree_flatten_with_keys(self) -> Any:
-        return [(jax.tree_util.GetAttrKey('array'), self.array)], self.note
-
-    @classmethod
-    def tree_unflatten(cls, note: str, children: Any) -> 'Slot':
-        return cls(*children, note)
-
 
 LEAVES = st.one_of(
     st.booleans(),
@@ -45,24 +23,11 @@ LEAVES = st.one_of(
     st.complex_numbers(allow_nan=False),
     st.just('text'),
     st.just(len),
-    st.none(),
     st.builds(np.arange, st.integers(0, 3)),
     st.sampled_from([np.float64(1.5), np.int8(3), np.bool_(True), ml_dtypes.bfloat16(2)]),
     st.builds(jnp.arange, st.integers(0, 3)),
     st.builds(jax.random.key, st.integers(0, 3)),
     st.just(jax.ShapeDtypeStruct((2,), jnp.bfloat16)),
-)
-TREES = st.recursive(
-    LEAVES,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.tuples(inner, inner),
-        st.dictionaries(st.sampled_from(['a', 'b', 'c', '(x)']), inner, max_size=3),
-        st.builds(Moments, inner, inner),
-        st.builds(lambda inner: OrderedDict(z=inner, y=inner), inner),
-        st.builds(Slot, inner, st.just('note')),
-    ),
-    max_leaves=8,
 )
 
 
@@ -71,7 +36,7 @@ def same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and a == b)
 
 
-@given(TREES)
+@given(trees(LEAVES))
 def test_every_tree_comes_back(tree: Any) -> None:
     """Structure, types and the very leaves; what is no value is listed and stays."""
     vc = VarCollection.from_tree(tree, scope='s.', separator='/')
@@ -88,6 +53,14 @@ def test_names_are_paths() -> None:
     """Keys, positions and attributes, joined by the separator, behind the scope."""
     tree = {'a': [1, (2,)], 'm': Moments(3, {'(x)/y': 4}), 'slot': Slot(5, '')}
     assert list(VarCollection.from_tree(tree).keys()) == ['a.0', 'a.1.0', 'm.count', 'm.mu.(x)/y', 'slot.array']
+    others = {'by_number': {7: 1, -1: 2}, 'layer': Layer([1], None), 'pair': Pair(1, {'x': 2})}
+    assert list(VarCollection.from_tree(others).keys()) == [
+        'by_number.-1',
+        'by_number.7',
+        'layer.weights.0',
+        'pair.0',
+        'pair.1.x',
+    ]
     assert list(VarCollection.from_tree(tree, 'opt', '::').keys())[1] == 'opta::1::0'
     assert list(VarCollection.from_tree(7, scope='step').keys()) == ['step']
     assert len(VarCollection.from_tree({})) == 0
@@ -172,6 +145,36 @@ def test_a_variable_or_a_module_in_a_tree_is_refused() -> None:
     for leaf in [TrainVar(jnp.ones(3)), Net(), StateVar(0)]:
         with pytest.raises(TypeError, match=re.escape(f"the leaf at ['net'] is a {type(leaf).__name__}")):
             VarCollection.from_tree({'net': leaf})
+
+
+class Foreign:
+    """What another library calls an array."""
+
+    shape, dtype = (3,), 'float32'
+
+
+def test_an_array_of_another_library_is_refused() -> None:
+    """It would silently not be saved; a dtype or a class of arrays is none and stays in the tree."""
+    for leaf, kind in [(Foreign(), 'Foreign'), (jax.new_ref(jnp.ones(3)), 'Ref')]:
+        with pytest.raises(TypeError, match=re.escape(f"the leaf at ['w'][0] is a {kind}, an array of neither JAX")):
+            VarCollection.from_tree({'w': [leaf]})
+    dtypes = [np.float32, jnp.bfloat16, np.dtype('int8'), Foreign]
+    assert VarCollection.from_tree([*dtypes, 1]).to_tree() == [*dtypes, 1]
+
+
+class Marker:
+    """Something static that equals nothing but itself, as a function does."""
+
+
+def test_a_copy_is_a_tree_of_its_own() -> None:
+    """It has variables of its own and the very structure, so that JAX takes both trees together."""
+    marker: Any = Marker()
+    vc = VarCollection.from_tree({'w': np.zeros(2), 'layer': Layer(jnp.ones(2), 3, marker), 'f': len})
+    new = copy.deepcopy(vc)
+    new['w'].value = np.ones(2)
+    assert jax.tree.structure(new.to_tree()) == jax.tree.structure(vc.to_tree())
+    assert new.to_tree()['layer'].activation is marker
+    assert (new.to_tree()['w'].sum(), vc.to_tree()['w'].sum()) == (2, 0)
 
 
 def test_new_values_come_out_in_place() -> None:
