@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from objio.io.averaging import average
     from objio.io.checkpoint import Checkpoint
+    from objio.io.converting import convert
     from objio.io.files import SavedArrays, VerifyReport, open, verify
     from objio.io.ops import load_var_collection, plan_load, save_var_collection
     from objio.io.pickling import load_module, save_module
@@ -65,6 +66,7 @@ __all__ = [
     'VerifyReport',
     '__version__',
     'average',
+    'convert',
     'errors',
     'functional',
     'io',
@@ -93,6 +95,7 @@ _HOMES = {
     ),
     'objio.io.averaging': ('average',),
     'objio.io.checkpoint': ('Checkpoint',),
+    'objio.io.converting': ('convert',),
     'objio.io.files': ('SavedArrays', 'VerifyReport', 'open', 'verify'),
     'objio.io.ops': ('load_var_collection', 'plan_load', 'save_var_collection'),
     'objio.io.pickling': ('load_module', 'save_module'),

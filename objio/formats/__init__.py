@@ -120,7 +120,23 @@ class Format(Protocol):
         ...
 
 
-_SUFFIXES = {'.npz': 'npz'}
+@runtime_checkable
+class TreeFormat(Format, Protocol):
+    """A format whose file is a tree, with places for what has no arrays."""
+
+    def encode_tree(
+        self,
+        specs: Mapping[str, ArraySpec],
+        blocks: Blocks,
+        aliases: Mapping[str, str],
+        metadata: Mapping[str, Any],
+        rest: Mapping[str, Any],
+    ) -> Encoded:
+        """As `encode`; `rest` has the empty containers, as {}, the None and the text of a tree by name."""
+        ...
+
+
+_SUFFIXES = {'.npz': 'npz', '.safetensors': 'safetensors', '.msgpack': 'msgpack'}
 
 
 def by_suffix(name: str) -> Format:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from objio.io.averaging import average
     from objio.io.checkpoint import Checkpoint
+    from objio.io.converting import convert
     from objio.io.files import SavedArrays, VerifyReport, open, verify
     from objio.io.ops import load_var_collection, plan_load, save_var_collection
     from objio.io.pickling import load_module, save_module
@@ -18,6 +19,7 @@ __all__ = [
     'SavedArrays',
     'VerifyReport',
     'average',
+    'convert',
     'load_module',
     'load_var_collection',
     'open',
@@ -30,6 +32,7 @@ __all__ = [
 _HOMES = {
     'objio.io.averaging': ('average',),
     'objio.io.checkpoint': ('Checkpoint',),
+    'objio.io.converting': ('convert',),
     'objio.io.files': ('SavedArrays', 'VerifyReport', 'open', 'verify'),
     'objio.io.ops': ('load_var_collection', 'plan_load', 'save_var_collection'),
     'objio.io.pickling': ('load_module', 'save_module'),

@@ -1,6 +1,6 @@
 """Values of variables on their way into a file: NumPy and JAX arrays, typed keys and Python numbers as bytes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ class Contents(NamedTuple):
     others: dict[str, Any]
     on_host: OnHost
     staging: Staging
+    rest: Callable[[], Mapping[str, Any]]  # gives what a tree has besides arrays
 
     def blocks(self, name: str) -> Iterable[memoryview | bytes]:
         """The bytes of an array, fetched now; see `objio.formats.Blocks`."""
@@ -69,7 +70,7 @@ class Contents(NamedTuple):
 
     def laid_out(self, file: File, metadata: Mapping[str, Any]) -> Encoded:
         """The file that holds them, ready for `objio.io.files.write`; see `objio.formats.Format.encode`."""
-        return lay_out(file, self.specs, self.blocks, self.aliases, metadata)
+        return lay_out(file, self.specs, self.blocks, self.aliases, metadata, rest=self.rest)
 
     def frozen(self) -> 'Contents':
         """The same contents, whatever becomes of the variables and of their arrays."""
@@ -88,7 +89,7 @@ def contents_of(vc: VarCollection) -> Contents:
     Raises:
         UnsaveableError: a value cannot be stored; the message names its variable.
     """
-    contents = Contents({}, {}, {}, {}, OnHost(), Staging())
+    contents = Contents({}, {}, {}, {}, OnHost(), Staging(), vc.rest)
     stored_as: dict[int, str] = {}
     alive = []  # what is not kept elsewhere, so that its number is not given again
     for name, names, _, value in vc.held():

@@ -13,7 +13,7 @@ import numpy as np
 
 from objio import storage
 from objio.errors import FormatError
-from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, by_suffix
+from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, TreeFormat, by_suffix
 from objio.io.arrays import read_array
 from objio.io.progress import Progress, reporting
 
@@ -34,7 +34,7 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
         shapes: name -> logical shape.
         aliases: name -> the name in the same file whose array it shared at the save.
         metadata: what `save_var_collection(metadata=…)` was given.
-        kind: what wrote the file: 'objio-npz 1', 'numpy npz' or 'Objax npz'.
+        kind: what wrote the file: 'objio-npz 1', 'numpy npz', 'Objax npz', 'safetensors' or 'Flax msgpack'.
     """
 
     def __init__(self, archive: Archive, file: str, close: Callable[[], Any], *, mmap: bool, verify: bool) -> None:
@@ -213,9 +213,23 @@ def lay_out(
     blocks: Blocks,
     aliases: Mapping[str, str],
     metadata: Mapping[str, Any],
+    *,
+    rest: Callable[[], Mapping[str, Any]] = dict,
 ) -> Encoded:
-    """A file whose names, dtypes and metadata are checked, ready for `write`; see `Format.encode`."""
-    return _format(file).encode(specs, blocks, aliases, metadata)
+    """A file whose names, dtypes and metadata are checked, ready for `write`; see `Format.encode`.
+
+    Args:
+        file: whose suffix chooses the format.
+        specs: this and what follows: as in `Format.encode`.
+        blocks: gives the bytes of the arrays.
+        aliases: more names for them.
+        metadata: what stands beside them.
+        rest: gives what a tree has besides arrays, for the formats that keep trees.
+    """
+    form = _format(file)
+    if isinstance(form, TreeFormat):
+        return form.encode_tree(specs, blocks, aliases, metadata, rest())
+    return form.encode(specs, blocks, aliases, metadata)
 
 
 def write(file: File, encoded: Encoded, *, durable: bool, progress: Progress | None = None) -> None:

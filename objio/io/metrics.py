@@ -1,4 +1,4 @@
-"""Metrics of a save: a few numbers by name that stand in the save's own metadata, so that a new process knows them."""
+"""Metadata of a save, and its metrics: a few numbers by name that stand there, so that a new process knows them."""
 
 import math
 from collections.abc import Mapping
@@ -6,6 +6,20 @@ from typing import Any
 
 KEY = 'objio.metrics'
 """Where they stand. JSON knows no NaN and no infinity, so these are spelled 'nan', 'inf' and '-inf'."""
+
+
+def checked(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The metadata, once its keys are known not to be objio's own; the format checks the values.
+
+    Metrics are let through: `Checkpoint` passes them as metadata, as it does to any SAVE_FN.
+    """
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
+    for key in metadata:
+        if isinstance(key, str) and key.startswith('objio.') and key != KEY:
+            raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
+    return metadata
 
 
 def encode(metrics: Mapping[str, Any]) -> dict[str, float | str]:

@@ -12,6 +12,7 @@ from objio.io.arrays import read_array, read_arrays
 from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
 from objio.io.files import File, opened, write
+from objio.io.metrics import checked
 from objio.io.placement import narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
@@ -21,8 +22,6 @@ from objio.variables import VarCollection
 from objio.variables.renamer import Rules, renamed
 from objio.variables.values import ARRAYS, is_scalar
 from objio.variables.variable import put, values_of
-
-_OWN_KEYS = {'objio.metrics'}  # `Checkpoint` passes them through the public signature, as it does to any SAVE_FN
 
 # An array is inflated only when its shape and dtype were accepted for a variable, so the model is the bound.
 _ACCEPTED = sys.maxsize
@@ -63,7 +62,7 @@ def save_var_collection(
         ['(Linear).b', '(Linear).w'] {'epoch': 7}
     """
     contents = contents_of(as_collection(vc, allow_tree=True))
-    write(file, contents.laid_out(file, _checked(metadata)), durable=durable, progress=progress)
+    write(file, contents.laid_out(file, checked(metadata)), durable=durable, progress=progress)
 
 
 def load_var_collection(
@@ -344,13 +343,3 @@ def _lasting(selector: Selector | None) -> Selector | None:
     """The selector in a form that can be asked again: an iterator gives its items once."""
     return list(selector) if isinstance(selector, Iterator) else selector
 
-
-def _checked(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The metadata, once its keys are known not to be objio's own; the format checks the values."""
-    metadata = {} if metadata is None else metadata
-    if not isinstance(metadata, Mapping):
-        raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
-    for key in metadata:
-        if isinstance(key, str) and key.startswith('objio.') and key not in _OWN_KEYS:
-            raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
-    return metadata

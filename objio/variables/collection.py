@@ -271,6 +271,14 @@ class VarCollection(Portable):
             )
         return self._tree.rebuild()
 
+    def rest(self) -> dict[str, Any]:
+        """What the tree that `from_tree` was given has besides values and functions, for files that keep trees.
+
+        Returns:
+            A new dict, name -> {} for an empty container, None or a text; empty where there is no tree.
+        """
+        return {} if self._tree is None else self._tree.rest()
+
     def __str__(self) -> str:
         return table(self.groups(), self.keys(), self._unsaved)
 

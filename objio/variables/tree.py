@@ -38,6 +38,7 @@ class Tree:
     def __init__(self, tree: Any, scope: str = '', separator: str = '.') -> None:
         self.variables: dict[str, TreeVar] = {}
         self.unsaved: dict[str, Any] = {}
+        self._naming = scope, separator
         self._leaves: list[Any] = []
         paths: dict[str, Any] = {}
         found, self._structure = jax.tree_util.tree_flatten_with_path(tree)
@@ -58,6 +59,21 @@ class Tree:
     def rebuild(self) -> Any:
         """The tree as it was, with the values that its variables hold now."""
         return self._filled([leaf.value if isinstance(leaf, TreeVar) else leaf for leaf in self._leaves])
+
+    def rest(self) -> dict[str, Any]:
+        """What a state of Flax has to have besides arrays: empty containers, None and text, by name."""
+        scope, separator = self._naming
+
+        def is_empty(node: Any) -> bool:
+            structure: Any = jax.tree_util.tree_structure(node)
+            return not structure.num_leaves  # also of None
+
+        found: dict[str, Any] = {}
+        for path, node in jax.tree_util.tree_flatten_with_path(self.rebuild(), is_leaf=is_empty)[0]:
+            if path and (is_empty(node) or isinstance(node, str)):
+                name = scope + jax.tree_util.keystr(path, simple=True, separator=separator)
+                found[name] = node if node is None or isinstance(node, str) else {}
+        return found
 
     def _filled(self, leaves: list[Any]) -> Any:
         return jax.tree_util.tree_unflatten(self._structure, leaves)

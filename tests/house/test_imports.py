@@ -22,7 +22,7 @@ HOUSE = [
     {''},  # objio/__init__.py
 ]
 STRANGERS = {'variables', 'formats', 'storage'}  # do not know each other
-WITHOUT_JAX = ('objio.formats', 'objio.storage', 'objio.io.files', 'objio.io.plan', 'objio.io.averaging')
+WITHOUT_JAX = ('objio.formats', 'objio.storage', *(f'objio.io.{name}' for name in ('files', 'plan', 'averaging', 'converting')))
 JAX = {'jax', 'jaxlib', 'optax', 'flax', 'equinox', 'haiku', 'orbax'}
 
 

@@ -1,0 +1,78 @@
+"""From one kind of file to another, array by array, without loss and without JAX."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from objio.formats import ArraySpec
+from objio.formats.dtypes import stored
+from objio.io.conversion import is_key
+from objio.io.files import File, lay_out, opened, write
+from objio.io.metrics import checked
+from objio.io.progress import Progress
+
+# No less than what a writer gathers: it would take the pieces of a small array for bytes that last.
+_PIECE = 1 << 20
+
+
+def convert(
+    src: File,
+    dst: File,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    copy_aliases: bool = False,
+    key_data: bool = False,
+    max_bytes: int | None = None,
+    durable: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Writes the arrays of a file into a file of another format, which the suffix of its name chooses.
+
+    Dtypes, shapes and bytes stay as they are, names too. What the new format cannot hold is an error that names it, and
+    nothing is written then; `metadata`, `copy_aliases` and `key_data` say what to do instead. Arrays go through in
+    pieces, and each is checked against its checksum, where it has one, before the new file takes its name.
+
+    Args:
+        src: a path or a binary file object, of any format that `open` reads.
+        dst: as for `save_var_collection`; it may be the same file.
+        metadata: what the new file is given instead of the metadata of the old one; {}: nothing.
+        copy_aliases: store an array under each of its names, for formats that know no aliases.
+        key_data: store typed PRNG keys as their words, uint32 with one more axis, for formats that know no keys; a
+            load puts them back into keys.
+        max_bytes: how many bytes a compressed file of another library may grow to; by default 100 times its size.
+        durable: as in `save_var_collection`.
+        progress: called with the bytes that were written and those of the whole file.
+
+    Raises:
+        UnsaveableError: dtypes, names or aliases that the new format cannot hold; the message lists them.
+        TypeError: metadata that it cannot hold.
+        FormatError: the old file is damaged.
+        OSError: a file cannot be read or written.
+
+    Example:
+        >>> import numpy as np, objio
+        >>> objio.save_var_collection('net.npz', {'w': np.ones(3, np.float32)}, metadata={'epoch': 7})
+        >>> objio.convert('net.npz', 'net.safetensors', metadata={'epoch': '7'})
+        >>> with objio.open('net.safetensors') as saved:
+        ...     print(saved['w'], saved.metadata)
+        [1. 1. 1.] {'epoch': '7'}
+    """
+    with opened(src, max_bytes=max_bytes) as (archive, _):
+        sources = {name: name for name in archive.specs}
+        aliases = dict(archive.aliases)
+        if copy_aliases:
+            sources |= aliases
+            aliases = {}
+        specs = {name: archive.specs[source] for name, source in sources.items()}
+        if key_data:
+            specs = {name: _without_keys(spec) for name, spec in specs.items()}
+
+        def blocks(name: str) -> Iterator[memoryview]:
+            source = sources[name]
+            return archive.pieces(source, memoryview(bytearray(min(_PIECE, archive.nbytes(source) or 1))))
+
+        content = archive.metadata if metadata is None else checked(metadata)
+        write(dst, lay_out(dst, specs, blocks, aliases, content), durable=durable, progress=progress)
+
+
+def _without_keys(spec: ArraySpec) -> ArraySpec:
+    return ArraySpec('uint32', spec.shape + stored(spec.dtype).words) if is_key(spec.dtype) else spec
