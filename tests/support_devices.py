@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 import objio
@@ -83,6 +84,56 @@ def it_lands_on_the_sharding_of_the_variable() -> None:
             assert new.sharding == old.sharding
             assert new.committed
             np.testing.assert_array_equal(np.asarray(new), W)
+
+
+@promise
+def large_arrays_come_in_parts() -> None:
+    """Each device gets its slice, and every slice the values that a load of the whole gives it."""
+    for shape, dtype in [
+        ((64, 512), 'float32'),
+        ((8, 24, 1000), 'bfloat16'),
+        ((320, 1024), 'int4'),
+        ((96, 720), 'bool'),
+    ]:
+        array = (np.arange(np.prod(shape)).reshape(shape) % 7).astype(np.dtype(getattr(ml_dtypes, dtype, dtype)))
+        for axes in FORMS:
+            for options in [{}, {'verify': False}, {'mmap': True}]:
+                old = spread(np.zeros(shape, array.dtype), *axes)
+                new = reloaded(array, old, **options)
+                assert (new.sharding, new.dtype, new.committed) == (old.sharding, array.dtype, True)
+                for shard in new.addressable_shards:
+                    np.testing.assert_array_equal(np.asarray(shard.data), array[shard.index])
+    wide = np.arange(1 << 15, dtype='f4').reshape(256, 128) / 3
+    cast = reloaded(wide, spread(wide.astype('bfloat16') * 0, 'a', 'b'), cast=True)
+    np.testing.assert_array_equal(np.asarray(cast), wide.astype('bfloat16'))
+
+
+@promise
+def promises_of_arrays_are_kept_in_parts() -> None:
+    """A shape, a dtype and a sharding are enough: nothing is built before."""
+    array = np.arange(1 << 16, dtype='f4').reshape(256, 256)
+    mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ('a', 'b'))
+    for count in (1, 2, 4, 8):
+        few = Mesh(np.array(jax.devices()[:count]), ('a',))
+        for sharding in [NamedSharding(few, PartitionSpec('a')), NamedSharding(mesh, PartitionSpec('b', 'a'))]:
+            new = reloaded(spread(array, 'a', 'b'), jax.ShapeDtypeStruct((256, 256), 'float32', sharding=sharding))
+            assert new.sharding == sharding
+            np.testing.assert_array_equal(np.asarray(new), array)
+
+
+@promise
+def damage_in_a_part_is_seen() -> None:
+    """A flipped bit anywhere in a sharded array is an error, and nothing is assigned."""
+    file = io.BytesIO()
+    array = np.arange(1 << 15, dtype='f4').reshape(256, 128)
+    objio.save_var_collection(file, {'x': TreeVar(array)})
+    damaged = bytearray(file.getvalue())
+    damaged[damaged.index(array.tobytes()) + 100_000] ^= 1
+    variable = TreeVar(spread(array * 0, 'a'))
+    before = variable.value
+    with pytest.raises(objio.FormatError, match="'x'"):
+        objio.load_var_collection(io.BytesIO(damaged), {'x': variable})
+    assert variable.value is before
 
 
 @promise

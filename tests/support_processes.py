@@ -1,9 +1,11 @@
 """What is promised to several processes of one JAX program; run as a program, once for each of two processes."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import objio
+from objio.storage import handles
 from objio.variables import TreeVar
 
 W = np.arange(32, dtype='float32').reshape(8, 4)
@@ -23,6 +26,16 @@ def spread(value: Any, *axes: str | None) -> jax.Array:
     mesh = Mesh(np.array(jax.devices()), ('a',))
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[list[int]]:
+    """The sizes of all reads of files."""
+    sizes: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = handles.read_at
+        patch.setattr(handles, 'read_at', lambda fd, at, buffer: sizes.append(len(buffer)) or original(fd, at, buffer))
+        yield sizes
 
 
 def one_of_two(folder: str) -> None:
@@ -53,6 +66,18 @@ def one_of_two(folder: str) -> None:
         assert variable.value.sharding == sharding
         for shard in variable.value.addressable_shards:
             np.testing.assert_array_equal(shard.data, W[shard.index])
+
+    # Without the checksum, only the bytes of its own slices are read; with it the member, once.
+    large = Path(folder) / str(jax.process_index()) / 'large.npz'
+    array = np.arange(1 << 20, dtype='float32').reshape(1024, 1024)
+    objio.save_var_collection(large, {'w': array})
+    for axes, verify, expected in [(('a',), False, 2 << 20), ((None, 'a'), False, 4 << 20), (('a',), True, 4 << 20)]:
+        variable = TreeVar(jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=spread(array, *axes).sharding))
+        with counting() as read:
+            objio.load_var_collection(large, {'w': variable}, verify=verify)
+        assert expected <= sum(read) <= expected + (64 << 10), (axes, verify, sum(read))
+        for shard in variable.value.addressable_shards:
+            np.testing.assert_array_equal(shard.data, array[shard.index])
     variable = TreeVar(spread(jax.random.split(jax.random.key(0), 8), 'a'))
     objio.load_var_collection(own, {'k': variable})
     for shard in variable.value.addressable_shards:

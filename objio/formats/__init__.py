@@ -53,6 +53,10 @@ Blocks = Callable[[str], Iterable[memoryview | bytes]]
 """Gives the stored bytes, in order, of the array of a name; may be asked for twice."""
 
 
+ReadRange = Callable[[int, memoryview], None]
+"""Fills a buffer with the stored bytes of an array from a byte of it on."""
+
+
 Allocate = Callable[[int], memoryview]
 """Gives fresh memory of so many bytes, whose first byte lies at a multiple of 64."""
 
@@ -98,6 +102,13 @@ class Archive(Protocol):
         """Yields the stored bytes in pieces as large as `buffer`, the rest at last; each may overwrite the one before.
 
         FormatError where they are damaged: after the last piece at the latest.
+        """
+        ...
+
+    def ranges(self, name: str) -> ReadRange | None:
+        """What reads some of the stored bytes and no others; None where they have to be inflated or turned first.
+
+        Values are checked, a checksum is not.
         """
         ...
 

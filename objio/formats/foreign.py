@@ -12,10 +12,10 @@ import numpy as np
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import Allocate, ArraySpec, Source, npy
+from objio.formats import Allocate, ArraySpec, ReadRange, Source, npy
 from objio.formats.dtypes import Stored, stored
 from objio.formats.foreign_members import DEFLATED, STORED, ForeignMember, content, first_bytes, read_members
-from objio.formats.reading import check, damaged, scan, scan_pieces
+from objio.formats.reading import check, damaged, ranges, scan, scan_pieces
 from objio.formats.zip_directory import End
 
 _RATIO = 100  # inflated bytes for each compressed one
@@ -140,6 +140,14 @@ class ForeignArchive:
         self.read_into(name, whole, verify=verify)
         for at in range(0, nbytes, len(buffer)):
             yield whole[at : at + len(buffer)]
+
+    def ranges(self, name: str) -> ReadRange | None:
+        """What reads some of the bytes of an array, and no others; None where they have to be inflated or turned."""
+        member, head = self._arrays[name]
+        form, dtype = self._readable(name, head)
+        if member.entry.method != STORED or not _is_straight(head, dtype):
+            return None
+        return ranges(self._source, repr(name), form, member.start + head.size, self.nbytes(name))
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """The bytes of an array as read-only pages of the file, or None where they have to be inflated or turned."""

@@ -11,11 +11,11 @@ import numpy as np
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import Allocate, ArraySpec, Source, manifest
+from objio.formats import Allocate, ArraySpec, ReadRange, Source, manifest
 from objio.formats.dtypes import WRITABLE
 from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out, manifest_alone
 from objio.formats.names import MANIFEST, member_name, member_names
-from objio.formats.reading import check, damaged, read, scan, scan_pieces
+from objio.formats.reading import check, damaged, ranges, read, scan, scan_pieces
 from objio.formats.zip_directory import End, Entry
 from objio.formats.zip_records import ALIGNMENT, LOCAL, Members, end_records
 
@@ -138,6 +138,13 @@ class NpzArchive:
         )
         if verify:
             self._compare_crc(name, index, found)
+
+    def ranges(self, name: str) -> ReadRange | None:
+        """What reads some of the stored bytes of an array, and no others; its header is compared now."""
+        index = self._index[name]
+        self._compare_header(name, index)
+        form = WRITABLE[self.specs[name].dtype]
+        return ranges(self._source, repr(name), form, self._members.starts[index], self._members.sizes[index])
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """The stored bytes as read-only pages of the file, checked as by `read_into`; None where it has no map."""

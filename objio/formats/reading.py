@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import Source
+from objio.formats import ReadRange, Source
 from objio.formats.dtypes import Stored, check_values
 
 _PIECE = 1 << 20  # summed and looked at while it is still in the cache
@@ -88,6 +88,29 @@ def scan_pieces(
         check(source, part, piece, form)
         yield piece
     return crc
+
+
+def ranges(source: Source, part: str, form: Stored, offset: int, nbytes: int) -> ReadRange:
+    """What reads some of the stored bytes of an array.
+
+    Args:
+        source: the file.
+        part: the array's name, for errors.
+        form: the dtype of the array, whose values are checked.
+        offset: where the bytes of the array stand in the file.
+        nbytes: how many there are.
+
+    Returns:
+        A function that raises FormatError where some byte is no value of the dtype.
+    """
+
+    def read_range(start: int, buffer: memoryview) -> None:
+        if start < 0 or start + buffer.nbytes > nbytes:
+            raise ValueError(f'{part} has {nbytes} bytes, asked for {buffer.nbytes} from byte {start}')
+        source.read_into(offset + start, buffer)
+        check(source, part, buffer, form)
+
+    return read_range
 
 
 def check(source: Source, part: str, buffer: memoryview, form: Stored) -> None:

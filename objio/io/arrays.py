@@ -3,20 +3,22 @@
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from objio.formats import Archive
 from objio.formats.dtypes import from_stored
 from objio.io.memory import allocate
+from objio.io.parts import Box, Parts, read_parts
 
 SMALL = 1 << 16  # bytes: up to here an array shares one block of memory with its neighbours in the file
 _LARGE = 1 << 20  # bytes: where no two arrays are as large as this, threads cost more than they give
+_T = TypeVar('_T')
 READERS = min(os.cpu_count() or 1, 4)  # threads; more do not read faster, and hold more arrays that wait
 
 
@@ -30,8 +32,14 @@ def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool 
 
 
 def read_arrays(
-    archive: Archive, names: Sequence[str], *, ahead: bool, mmap: bool, verify: bool
-) -> Iterator[np.ndarray[Any, Any]]:
+    archive: Archive,
+    names: Sequence[str],
+    boxes: Mapping[int, Iterable[Box]],
+    *,
+    ahead: bool,
+    mmap: bool,
+    verify: bool,
+) -> Iterator[np.ndarray[Any, Any] | Parts]:
     """Yields many arrays of an archive in order, while threads read the next large ones; see `read_array`.
 
     Fresh memory costs more to touch than bytes cost to read, and several cores touch it side by side.
@@ -39,6 +47,7 @@ def read_arrays(
     Args:
         archive: an open archive.
         names: of `archive.specs`.
+        boxes: place in `names` -> the parts to read of that array, which is larger than `SMALL`.
         ahead: whether threads may read on; not where an array is only the raw material of another, for then those
             that wait would be memory beyond the result.
         mmap: as in `load_var_collection`.
@@ -48,22 +57,27 @@ def read_arrays(
     small = archive.read_small(
         [name for name, size in zip(names, sizes, strict=True) if size <= SMALL], allocate, mmap=mmap, verify=verify
     )
-    others = [name for name, size in zip(names, sizes, strict=True) if size > SMALL]
-    read = partial(read_array, archive, mmap=mmap, verify=verify)
+    others: list[Callable[[], np.ndarray[Any, Any] | Parts]] = [
+        partial(read_parts, archive, name, boxes[place], mmap=mmap, verify=verify)
+        if place in boxes
+        else partial(read_array, archive, name, mmap=mmap, verify=verify)
+        for place, (name, size) in enumerate(zip(names, sizes, strict=True))
+        if size > SMALL
+    ]
     in_threads = ahead and sum(size >= _LARGE for size in sizes) > 1
-    with contextlib.closing(_ahead(read, others) if in_threads else (read(name) for name in others)) as large:
+    with contextlib.closing(_ahead(others) if in_threads else (read() for read in others)) as large:
         for name, size in zip(names, sizes, strict=True):
             yield next(large) if size > SMALL else from_stored(next(small), *archive.specs[name])
 
 
-def _ahead(read: Callable[[str], np.ndarray[Any, Any]], names: Sequence[str]) -> Generator[np.ndarray[Any, Any]]:
-    upcoming = iter(names)
+def _ahead(reads: Sequence[Callable[[], _T]]) -> Generator[_T]:
+    upcoming = iter(reads)
     with ThreadPoolExecutor(READERS, thread_name_prefix='objio-load') as pool:
-        pending = deque(pool.submit(read, name) for name in islice(upcoming, READERS))
+        pending = deque(map(pool.submit, islice(upcoming, READERS)))
         try:
             while pending:
                 array = pending.popleft().result()
-                pending.extend(pool.submit(read, name) for name in islice(upcoming, 1))
+                pending.extend(map(pool.submit, islice(upcoming, 1)))
                 yield array
         finally:
             pool.shutdown(cancel_futures=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from objio.errors import MismatchError
-from objio.formats import Allocate, Archive, ArraySpec
+from objio.formats import Allocate, Archive, ArraySpec, ReadRange
 from objio.formats.dtypes import from_stored, stored
 from objio.io.arrays import READERS, read_arrays
 from objio.io.conversion import kind_of
@@ -121,8 +121,12 @@ class MeanArchive:
         out, *arrays = (from_stored(piece, label, shape) for piece in (buffer, *pieces))
         _mean(arrays, self._weights, out)
 
-    def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
+    def ranges(self, name: str) -> ReadRange | None:
         """See `Archive`; a mean lies nowhere until it is computed."""
+        return None if self._is_mean(name) else self._archives[-1][0].ranges(self._sources[name][-1])
+
+    def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
+        """See `Archive`; a mean lies nowhere."""
         return None
 
     def _is_mean(self, name: str) -> bool:
@@ -162,8 +166,10 @@ def average(
     """
     with mean_of(files, weights) as archive:
         names = list(archive.specs)
-        arrays = read_arrays(archive, names, ahead=True, mmap=False, verify=True)
-        means = dict(zip(names, counted(arrays, list(map(archive.nbytes, names)), progress), strict=True))
+        arrays = read_arrays(archive, names, {}, ahead=True, mmap=False, verify=True)
+        means: dict[str, Any] = dict(
+            zip(names, counted(arrays, list(map(archive.nbytes, names)), progress), strict=True)
+        )
     return {name: means[archive.aliases.get(name, name)] for name in [*archive.specs, *archive.aliases]}
 
 

@@ -8,12 +8,13 @@ import numpy as np
 
 from objio.errors import MismatchError, UnsaveableError
 from objio.formats import Archive
-from objio.io.arrays import read_array, read_arrays
+from objio.io.arrays import SMALL, read_array, read_arrays
 from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
 from objio.io.files import File, opened, write
 from objio.io.metrics import checked
-from objio.io.placement import narrowed, place
+from objio.io.parts import Parts
+from objio.io.placement import boxes_of, narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
 from objio.io.selection import Selector, chooser, everything
@@ -229,11 +230,18 @@ def load_archive(
         variables = {canonical: variable for canonical, _, variable, _ in vc.held()}
         targets = [variables[canonical] for canonical in plan.takes]
         sources = list(plan.takes.values())
-        arrays = read_arrays(archive, sources, ahead=plan.as_it_is, mmap=mmap, verify=verify)
-        arrays = counted(arrays, list(map(archive.nbytes, sources)), progress)
+        values = values_of(targets)
+        sizes = list(map(archive.nbytes, sources))
+        boxes = {
+            place: parts
+            for place, (canonical, value, size) in enumerate(zip(plan.takes, values, sizes, strict=True))
+            if size > SMALL and (parts := boxes_of(value)) and plan.match(canonical).by_parts
+        }
+        arrays = read_arrays(archive, sources, boxes, ahead=plan.as_it_is, mmap=mmap, verify=verify)
+        arrays = counted(arrays, sizes, progress)
         if not plan.as_it_is:
             arrays = _fitted(archive, name, plan, arrays, mmap=mmap, verify=verify)
-        put(targets, place(arrays, values_of(targets)))
+        put(targets, place(arrays, values))
         return plan.report(verified=verify and archive.checksums)
 
     return _plan(archive, name, vc, renamer, execute, **options).apply()
@@ -298,11 +306,11 @@ def _fitted(
     archive: Archive,
     name: str,
     plan: LoadPlan,
-    arrays: Iterator[np.ndarray[Any, Any]],
+    arrays: Iterator[np.ndarray[Any, Any] | Parts],
     *,
     mmap: bool,
     verify: bool,
-) -> Iterator[np.ndarray[Any, Any]]:
+) -> Iterator[np.ndarray[Any, Any] | Parts]:
     """Yields the array for each variable, of the variable's dtype, of the arrays that the plan takes.
 
     Raises:
@@ -323,9 +331,11 @@ def _fitted(
 
 
 def _fit(
-    match: Match, array: np.ndarray[Any, Any], twins: Iterable[tuple[str, np.ndarray[Any, Any]]]
-) -> np.ndarray[Any, Any]:
+    match: Match, array: np.ndarray[Any, Any] | Parts, twins: Iterable[tuple[str, np.ndarray[Any, Any]]]
+) -> np.ndarray[Any, Any] | Parts:
     """The array as the variable's dtype has it, once the others that stand for it are known to be equal."""
+    if isinstance(array, Parts):
+        return array.each(lambda part: convert(part, match.how, match.wanted.dtype))
     for other, twin in twins:
         if array.dtype != twin.dtype or not np.array_equal(_bits(array), _bits(twin)):
             raise MismatchError(
@@ -342,4 +352,3 @@ def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _lasting(selector: Selector | None) -> Selector | None:
     """The selector in a form that can be asked again: an iterator gives its items once."""
     return list(selector) if isinstance(selector, Iterator) else selector
-

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from objio.io.arrays import SMALL
+from objio.io.parts import Box, Parts
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
 
 _MANY = 500  # so many arrays of one form are worth the program that is compiled for them
@@ -19,7 +20,7 @@ _AT_ONCE = 8  # arrays a call of that program; with more it takes longer to comp
 Form = tuple[Any, tuple[int, ...]]
 
 
-def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list[Any]:
+def place(arrays: Iterable[np.ndarray[Any, Any] | Parts], values: Sequence[Any]) -> list[Any]:
     """Gives each array the form of the value it is to replace; returns when all of them are where they belong.
 
     A NumPy array or scalar and a Python number stay what they are; a `jax.Array` lands on the sharding of the old one
@@ -29,11 +30,12 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
     Args:
         arrays: of the dtypes and shapes of the values; keys as their words. Memory at a multiple of 64 bytes is handed
             to the CPU client without a copy, so nobody may write to it afterwards. Each is asked for when the one
-            before it is on its way, so no more than two large ones wait in the memory of the host.
+            before it is on its way, so no more than two large ones wait in the memory of the host. Or the parts of
+            an array that `boxes_of` gives for its value.
         values: what the variables hold now; a deleted array will do.
     """
     forms = [_small_form(value) for value in values]
-    waiting: dict[Form | None, list[tuple[int, np.ndarray[Any, Any]]]] = {
+    waiting: dict[Form | None, list[tuple[int, Any]]] = {
         form: [] for form, count in Counter(forms).items() if form and count >= _MANY
     }
     placed: list[Any] = [None] * len(values)
@@ -45,7 +47,7 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
             if len(together) == _AT_ONCE:
                 _place_together(together, placed)
             continue
-        placed[index] = _placed(_own(array), value)
+        placed[index] = _joined(array, value) if isinstance(array, Parts) else _placed(_own(array), value)
         if array.nbytes > SMALL:
             _settle(on_its_way)
             on_its_way = placed[index]
@@ -54,6 +56,35 @@ def place(arrays: Iterable[np.ndarray[Any, Any]], values: Sequence[Any]) -> list
             placed[index] = _placed(_own(array), values[index])
     _settle(placed)
     return placed
+
+
+def boxes_of(value: Any) -> frozenset[Box] | None:
+    """The parts of an array that the devices of this process hold of a value; None where one of them is all of it.
+
+    None also for typed keys and for weak types, which are placed whole.
+    """
+    sharding = _sharding(value) if isinstance(value, ARRAYS) else None
+    if sharding is None or is_key(value) or value.weak_type or len(sharding.device_set) == 1:
+        return None
+    boxes = frozenset(_boxes(sharding, tuple(value.shape)).values())
+    return None if tuple((0, size) for size in value.shape) in boxes else boxes
+
+
+@lru_cache(maxsize=1024)  # the arrays of a model share a few of them
+def _boxes(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> dict[Any, Box]:
+    """The part that each device of this process holds."""
+    indices = sharding.addressable_devices_indices_map(shape)
+    whole = (slice(None),) * len(shape)
+    return {
+        device: tuple(part.indices(size)[:2] for part, size in zip(index or whole, shape, strict=True))
+        for device, index in indices.items()
+    }
+
+
+def _joined(parts: Parts, value: Any) -> jax.Array:
+    boxes = _boxes(value.sharding, tuple(value.shape))
+    shards = [jax.device_put(parts.arrays[box], device, may_alias=True) for device, box in boxes.items()]
+    return jax.make_array_from_single_device_arrays(tuple(value.shape), value.sharding, shards)
 
 
 def narrowed(dtype: Any) -> bool:

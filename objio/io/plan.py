@@ -37,6 +37,11 @@ class Match(NamedTuple):
     how: Exchange
 
     @property
+    def by_parts(self) -> bool:
+        """Whether a part of the variable needs only the same part of one array."""
+        return len(self.sources) == 1 and self.how in (Exchange.SAME, Exchange.BITS, Exchange.CAST)
+
+    @property
     def conversion(self) -> str:
         """What is done to fit the variable, in words; '' where nothing is."""
         if self.how is Exchange.SAME:

@@ -1,11 +1,11 @@
 """Telling a caller how far long work has come."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from objio.formats import SeekableSink, Sink
+
+_T = TypeVar('_T')
 
 Progress = Callable[[int, int], Any]
 """What `progress=` takes: it is called now and then with the bytes that are done and the bytes there are in all.
@@ -39,9 +39,7 @@ def reporting(sink: Sink, progress: Progress | None, total: int) -> Sink:
     return (_ReportingSeekable if isinstance(sink, SeekableSink) else _Reporting)(sink, progress, total)
 
 
-def counted(
-    arrays: Iterator[np.ndarray[Any, Any]], sizes: Sequence[int], progress: Progress | None
-) -> Iterator[np.ndarray[Any, Any]]:
+def counted(arrays: Iterator[_T], sizes: Sequence[int], progress: Progress | None) -> Iterator[_T]:
     """Yields arrays of so many bytes and tells, when each has been read, how many bytes have been."""
     if progress is None:
         yield from arrays
@@ -53,6 +51,6 @@ def counted(
         yield _and_tell(next(arrays), progress, done, total)
 
 
-def _and_tell(array: np.ndarray[Any, Any], progress: Progress, done: int, total: int) -> np.ndarray[Any, Any]:
+def _and_tell(array: _T, progress: Progress, done: int, total: int) -> _T:
     progress(done, total)
     return array
