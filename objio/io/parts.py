@@ -108,10 +108,11 @@ class _Shares:
         self.itemsize = form.itemsize
         self.piece = memoryview(bytearray(max(_PIECE // form.itemsize, 1) * form.itemsize))
         # Any dtype of the width will do; NumPy copies numbers faster than what it takes for bare bytes.
-        self._element = np.dtype(_NUMBERS.get(form.itemsize, f'V{form.itemsize}'))
+        element = np.dtype(_NUMBERS.get(form.itemsize, f'V{form.itemsize}'))
+        self._element = element
         words = tuple((0, count) for count in form.words)
         self._parts = {
-            box + words: np.frombuffer(part, self._element).reshape(_sizes(box + words)) for box, part in parts.items()
+            box + words: np.frombuffer(part, element).reshape(_sizes(box + words)) for box, part in parts.items()
         }
 
     def runs(self, box: Box, least: int = 0) -> tuple[Iterator[int], int]:
