@@ -86,18 +86,16 @@ def encode_tree(
             text += token
             continue
         name = token.name
-        try:
-            sizes[name] = _piece_sizes(specs[name], LARGEST)
-        except ValueError as error:
-            raise UnsaveableError(f'{name!r}: {error}') from error
-        text += _head_of(specs[name], sizes[name])
-        parts.append((bytes(text), name, sum(sizes[name]) + sum(map(len, _between(specs[name], sizes[name])))))
+        spec, nbytes = specs[name], _nbytes(name, specs[name])
+        sizes[name] = cut = _piece_sizes(spec, nbytes) if nbytes > LARGEST else []
+        text += _pieces_head(spec, cut) if cut else _array_head(spec, nbytes)
+        parts.append((bytes(text), name, nbytes + sum(map(len, _between(spec, cut)))))
         text.clear()
 
     def in_file(name: str) -> Iterable[memoryview | bytes]:
         spec = specs[name]
         raw = _with_low_bits(blocks(name), spec.dtype) if spec.dtype in _SIGNS else blocks(name)
-        return raw if len(sizes[name]) == 1 else _cut(raw, sizes[name], _between(spec, sizes[name]))
+        return _cut(raw, sizes[name], _between(spec, sizes[name])) if sizes[name] else raw
 
     return RawFile(specs, b'', parts, in_file, bytes(text))
 
@@ -155,25 +153,24 @@ def _tokens(tree: Mapping[str, Any]) -> Iterator[bytes | _Leaf]:
             yield value if type(value) is _Leaf else _packer.pack(value)
 
 
-def _piece_sizes(spec: ArraySpec, largest: int) -> list[int]:
-    """Bytes of an array, or of the pieces it is cut into.
-
-    Raises:
-        ValueError: no file has such an array.
-    """
+def _nbytes(name: str, spec: ArraySpec) -> int:
     form = stored(spec.dtype)
-    npy.check_shape(spec.shape, form.itemsize)
-    nbytes = form.nbytes(spec.shape)
-    if nbytes <= largest:
-        return [nbytes]
-    most = max(1, largest // form.itemsize) * form.itemsize
+    try:
+        npy.check_shape(spec.shape, form.itemsize)
+    except ValueError as error:
+        raise UnsaveableError(f'{name!r}: {error}; change the shape') from error
+    return form.nbytes(spec.shape)
+
+
+def _piece_sizes(spec: ArraySpec, nbytes: int) -> list[int]:
+    """Bytes of the pieces that an array is cut into."""
+    itemsize = stored(spec.dtype).itemsize
+    most = max(1, LARGEST // itemsize) * itemsize
     return [min(most, nbytes - at) for at in range(0, nbytes, most)]
 
 
-def _head_of(spec: ArraySpec, sizes: list[int]) -> bytes:
-    """What stands before the first byte of an array."""
-    if len(sizes) == 1:
-        return _array_head(spec, sizes[0])
+def _pieces_head(spec: ArraySpec, sizes: list[int]) -> bytes:
+    """What stands before the first byte of an array in pieces."""
     axes = {str(index): size for index, size in enumerate(spec.shape)}
     return b''.join(
         (

@@ -15,11 +15,12 @@ CHUNKED = '__msgpack_chunked_array__'
 NDARRAY, COMPLEX, SCALAR = 1, 2, 3  # the extensions of Flax
 
 _DEEPEST = 100  # levels
-_MOST_OTHERS = 100_000  # numbers and texts beside arrays: each takes far more memory than the bytes it has in the file
+_MOST_OTHERS = 20_000  # numbers and texts beside arrays: each takes far more memory than the bytes it has in the file
 _LETTERS = 16  # letters of all names for each byte of the file: the start of a name stands there once, and counts often
 _FEW_LETTERS = 1 << 20
 _WINDOW = 1 << 12, 1 << 18  # bytes that are read at a time: at first, and where arrays are small
 
+_PARTS = Struct('>HdBd')  # of a complex number: a list of two doubles
 _SIZES = [Struct('>B'), Struct('>H'), Struct('>I')]
 _NUMBERS = {
     0xCA: ('float', Struct('>f')),
@@ -71,7 +72,7 @@ class TreeReader:
         self._window, self._begun, self._most = b'', 0, _WINDOW[0]
         self._others = 0
         self._letters = max(_LETTERS * source.size, _FEW_LETTERS)
-        self._last_head, self._last_spec = b'\0', ArraySpec('', ())
+        self._last: tuple[bytes, ArraySpec] | None = None
 
     def read(self) -> None:
         """Reads the whole file.
@@ -113,9 +114,9 @@ class TreeReader:
 
     def _key(self, prefix: str) -> str:
         kind, value = self._token(f'a key of {prefix!r}')
-        if kind == 'str':
-            return str(value)
-        if kind == 'int':
+        if value == CHUNKED:
+            raise self._wrong(f'a key of {prefix!r}', f'{CHUNKED!r} in its first place', 'it in a later one')
+        if kind in ('str', 'int'):
             return str(value)
         raise self._wrong(f'a key of {prefix!r}', 'text', kind)
 
@@ -150,11 +151,11 @@ class TreeReader:
             self._add(name, spec)
             self._place(name, ((self._at, end - self._at),))
         elif code == COMPLEX:
-            tokens = [self._token(name) for _ in range(3)]
-            if tokens[0] != ('list', 2) or tokens[1][0] != 'float' or tokens[2][0] != 'float' or self._at != end:
-                raise self._wrong(name, 'the two parts of a complex number', tokens)
+            raw = self._take(name, min(size, _PARTS.size + 1))
+            if len(raw) != _PARTS.size or _PARTS.unpack(raw)[::2] != (0x92CB, 0xCB):
+                raise self._wrong(name, 'the two parts of a complex number', raw)
             self._add(name, ArraySpec('complex128', ()))
-            self.places.values[name] = pack('<dd', tokens[1][1], tokens[2][1])
+            self.places.values[name] = pack('<dd', *_PARTS.unpack(raw)[1::2])
         else:
             raise self._wrong(name, 'an extension of Flax, 1 to 3', code)
         self._skip_to(end)
@@ -218,12 +219,12 @@ class TreeReader:
         if end > self._source.size:
             raise self._wrong(name, f'an array up to byte {end}', f'a file of {self._source.size} bytes')
         start = self._at
-        # Neighbours are often of one form, and then their heads are equal.
-        if self._peek(name, min(len(self._last_head), end - start)) == self._last_head:
-            nbytes = end - start - len(self._last_head)
-            if stored(self._last_spec.dtype).nbytes(self._last_spec.shape) == nbytes:
-                self._at += len(self._last_head)
-                return self._last_spec
+        if self._last:  # neighbours are often of one form, and then their heads are equal
+            head, spec = self._last
+            nbytes = end - start - len(head)
+            if nbytes == _nbytes(*spec) and self._peek(name, len(head)) == head:
+                self._at += len(head)
+                return spec
         kinds = [self._token(name), self._token(name)]
         if kinds[0] != ('list', 3) or kinds[1][0] != 'list' or kinds[1][1] > 64:
             raise self._wrong(name, 'shape, dtype and bytes of an array', kinds)
@@ -239,7 +240,10 @@ class TreeReader:
         if text[1] not in self._dtypes:
             raise self._wrong(name, 'a dtype of NumPy or ml_dtypes', repr(text[1]))
         spec = self._checked(name, text[1], tuple(size for _, size in axes), data[1])
-        self._last_head, self._last_spec = self._window[start - self._begun : self._at - self._begun], spec
+        # Not where it was read in two windows: then its start is no longer there.
+        self._last = (
+            (self._window[start - self._begun : self._at - self._begun], spec) if start >= self._begun else None
+        )
         return spec
 
     def _checked(self, name: str, dtype: str, shape: tuple[int, ...], nbytes: int) -> ArraySpec:

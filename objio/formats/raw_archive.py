@@ -89,7 +89,7 @@ class RawArchive:
                 self._read_run(run, end, found, allocate, mmap=mmap)
                 run = []
             run.append(name)
-            end = starts[name] + self.nbytes(name)
+            end = max(end, starts[name] + self.nbytes(name))  # arrays without bytes may come last
         if run:
             self._read_run(run, end, found, allocate, mmap=mmap)
         for name in names:

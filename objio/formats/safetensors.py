@@ -81,7 +81,10 @@ def encode(
     if _METADATA in specs:
         raise UnsaveableError(f'{_METADATA!r} is the name of the metadata in safetensors; rename the variable')
     sizes = dict(zip(specs, _sizes(specs), strict=True))
-    order = sorted(specs, key=lambda name: (sizes[name] % _ALIGNMENT != 0, -stored(specs[name].dtype).itemsize))
+    widths = {
+        name: stored(spec.dtype).itemsize if sizes[name] % _ALIGNMENT else _ALIGNMENT for name, spec in specs.items()
+    }
+    order = sorted(specs, key=widths.__getitem__, reverse=True)
     starts, end = {}, 0
     for name in order:
         starts[name] = end

@@ -22,7 +22,11 @@ HOUSE = [
     {''},  # objio/__init__.py
 ]
 STRANGERS = {'variables', 'formats', 'storage'}  # do not know each other
-WITHOUT_JAX = ('objio.formats', 'objio.storage', *(f'objio.io.{name}' for name in ('files', 'plan', 'averaging', 'converting')))
+WITHOUT_JAX = (
+    'objio.formats',
+    'objio.storage',
+    *(f'objio.io.{name}' for name in ('files', 'plan', 'averaging', 'converting')),
+)
 JAX = {'jax', 'jaxlib', 'optax', 'flax', 'equinox', 'haiku', 'orbax'}
 
 
