@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from struct import pack
 
+import numpy as np
+
 from objio.errors import FormatError
 from objio.formats import Source
 from objio.formats.reading import damaged, read
@@ -37,26 +39,31 @@ def read_members(source: Source, end: End) -> list[ForeignMember]:
     if end.size > _LARGEST_DIRECTORY:
         raise damaged(source, 'the directory', f'at most {_LARGEST_DIRECTORY} bytes', end.size)
     directory = read(source, 'the directory', end.offset, end.size)
-    entries = []
-    at = 0
-    for _ in range(end.count):
-        entry, at = read_entry(source, directory, at)
-        entries.append(entry)
-    if at != len(directory):
-        raise damaged(source, 'the directory', f'{end.count} entries', f'{len(directory) - at} bytes behind them')
-    offsets = sorted(entry.offset for entry in entries)
-    offsets.append(end.offset)
+    # Alone at first: what is known of an entry takes far more memory than the entry, and those that overlap may be many.
+    offsets = np.fromiter((entry.offset for entry in _entries(source, directory, end.count)), np.uint64)
+    offsets = np.append(np.sort(offsets), np.uint64(end.offset))
     if offsets[0] != 0:
         raise damaged(source, 'the first member', 'its start at byte 0', offsets[0])
-    stops = dict(pairwise(offsets))
-    starts = {entry.offset: _check_local(source, entry, stops[entry.offset]) for entry in entries}
+    if np.any(offsets[1:] - offsets[:-1] < LOCAL.size):
+        raise damaged(source, 'the directory', 'members that follow each other', 'members that overlap')
+    stops = dict(pairwise(offsets.tolist()))
     names: dict[str, ForeignMember] = {}
-    for entry in entries:
+    for entry in _entries(source, directory, end.count):
+        start = _check_local(source, entry, stops[entry.offset])
         name = _name(source, entry)
         if name in names:
             raise damaged(source, repr(name), 'one member', 'two of the same name')
-        names[name] = ForeignMember(name, starts[entry.offset], entry)
+        names[name] = ForeignMember(name, start, entry)
     return list(names.values())
+
+
+def _entries(source: Source, directory: bytes, count: int) -> Iterator[Entry]:
+    at = 0
+    for _ in range(count):
+        entry, at = read_entry(source, directory, at)
+        yield entry
+    if at != len(directory):
+        raise damaged(source, 'the directory', f'{count} entries', f'{len(directory) - at} bytes behind them')
 
 
 def _name(source: Source, entry: Entry) -> str:
