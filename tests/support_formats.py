@@ -2,6 +2,8 @@
 
 import io
 import json
+import random
+import re
 import struct
 import zipfile
 import zlib
@@ -188,3 +190,14 @@ def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> by
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+def mangled(text: bytes, rng: random.Random) -> bytes:
+    """A text with some of its words lost, doubled, swapped, or replaced by what hurts."""
+    words = re.findall(rb'\w+|\W', text)
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(words))
+        bad = [b'0', b'-1', b'9' * 25, b'null', b'true', b'[', b']', b'{', b'"', b'\\', b'\xff', b'\0', b'\\u0000', b'1e9', b'',
+               b'\\ud800', words[rng.randrange(len(words))], words[at] * 2]  # fmt: skip
+        words[at] = rng.choice(bad)
+    return b''.join(words)

@@ -45,11 +45,19 @@ def read_within_bounds(path: Path) -> Read:
     return Read(**json.loads(process.stdout))
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
+    """A figure of /proc/self/status in bytes."""
     for line in Path('/proc/self/status').read_text(encoding='ascii').splitlines():
         if line.startswith(f'{field}:'):
             return int(line.split()[1]) * 1024
     raise LookupError(field)
+
+
+def forget_peak() -> int:
+    """Lets the peak of the resident memory, VmHWM, begin anew; returns how much is resident now."""
+    gc.collect()
+    Path('/proc/self/clear_refs').write_text('5', encoding='ascii')
+    return status('VmRSS')
 
 
 def _read_all(file: str | io.BytesIO) -> str:
@@ -70,15 +78,13 @@ def main(path: str) -> None:
         warm = io.BytesIO()
         save(warm, a=np.ones(3))
         _read_all(warm)
-    gc.collect()
-    Path('/proc/self/clear_refs').write_text('5', encoding='ascii')  # VmHWM starts anew from VmRSS
-    before, start = _status('VmRSS'), time.perf_counter()
+    before, start = forget_peak(), time.perf_counter()
     try:
         outcome = _read_all(path)
     except BaseException as error:  # noqa: BLE001  # whatever it was is the finding
         outcome = f'{type(error).__name__}: {error}'
     seconds = time.perf_counter() - start
-    print(json.dumps(vars(Read(outcome[:2000], _status('VmHWM') - before, seconds))))
+    print(json.dumps(vars(Read(outcome[:2000], status('VmHWM') - before, seconds))))
 
 
 if __name__ == '__main__':

@@ -39,6 +39,14 @@ def amount() -> Callable[[int, int], int]:
 
 
 @pytest.fixture
+def seed() -> int:
+    """A seed of this run, printed, and so seen where a test fails."""
+    seed = int.from_bytes(os.urandom(4))
+    print('seed', seed)
+    return seed
+
+
+@pytest.fixture
 def needs() -> Callable[[object, str], None]:
     """`needs(condition, what)`: fails, or with ALLOW_SKIP=1 skips, where the machine lacks what a proof needs."""
 

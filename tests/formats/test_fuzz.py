@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from support_formats import MemorySource, forged, npy, read_bytes, save, with_header, zipped
+from support_formats import MemorySource, forged, mangled, npy, read_bytes, save, with_header, zipped
 
 from objio.errors import FormatError
 from objio.formats import npz
@@ -24,17 +24,6 @@ def outcome(data: bytes) -> str:
     except FormatError as error:
         return 'refused' if 'net.npz' in str(error) else str(error)
     return 'read'
-
-
-def mangled(text: bytes, rng: random.Random) -> bytes:
-    """A text with some of its words lost, doubled, swapped, or replaced by what hurts."""
-    words = re.findall(rb'\w+|\W', text)
-    for _ in range(rng.randrange(1, 4)):
-        at = rng.randrange(len(words))
-        bad = [b'0', b'-1', b'9' * 25, b'null', b'true', b'[', b']', b'{', b'"', b'\\', b'\xff', b'\0', b'\\u0000', b'1e9', b'',
-               b'\\ud800', words[rng.randrange(len(words))], words[at] * 2]  # fmt: skip
-        words[at] = rng.choice(bad)
-    return b''.join(words)
 
 
 @pytest.mark.parametrize('seed', range(3))

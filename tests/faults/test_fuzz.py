@@ -1,0 +1,97 @@
+"""Hostile files: made with knowledge of their structure, and grown by coverage."""
+
+import io
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import objio
+from faults.bounded import forget_peak, status
+from faults.files import foreign_files, objio_files, read
+from faults.fuzzing import foreign_file, objio_file, with_lying_records
+from objio.errors import FormatError, MismatchError
+from objio.variables import TreeVar
+
+Amount = Callable[[int, int], int]
+Figure = Callable[..., None]
+_SECONDS = 0.5
+_GROWN = 200_000_000  # bytes
+_RUNS = re.compile(r'Done (\d+) runs in (\d+) second')
+
+
+def _made(rng: random.Random) -> bytes:
+    kind = rng.random()
+    if kind < 0.35:
+        return objio_file(rng)
+    if kind < 0.7:
+        return foreign_file(rng)
+    whole = rng.choice([*objio_files().values(), *foreign_files().values()])
+    return with_lying_records(rng.choice([whole, objio_file(rng), foreign_file(rng)]), rng)
+
+
+def _loaded(data: bytes) -> None:
+    """Loads a file into variables; where that is refused they keep what they hold."""
+    variables = {'w0': TreeVar(np.zeros(2, np.float32)), 'w1': TreeVar(np.zeros((2, 3))), 'a': TreeVar(np.int16(3))}
+    before = {name: variable.value for name, variable in variables.items()}
+    try:
+        objio.load_var_collection(io.BytesIO(data), variables, allow_missing=True)
+    except (FormatError, MismatchError):
+        assert all(variables[name].value is value for name, value in before.items())
+
+
+@pytest.mark.proves('fuzz')
+@pytest.mark.parametrize('half', [0, 1])
+def test_files_that_lie_with_right_checksums(
+    half: int, seed: int, tmp_path: Path, amount: Amount, figure: Figure
+) -> None:
+    """A file that lies anywhere inside is read or is a FormatError, within 0.5 s and 200 MB."""
+    rng = random.Random(seed)
+    outcomes = Counter[str]()
+    path = tmp_path / 'file.npz'
+    before = forget_peak()
+    for turn in range(amount(2500, 255_000)):
+        data = _made(rng)
+        start = time.process_time()
+        outcomes[(found.kind if (found := read(data)) else 'refused')] += 1
+        if turn % 16 == half:
+            assert bool(objio.verify(io.BytesIO(data))) == (found is not None)
+            _loaded(data)
+            path.write_bytes(data)
+            assert read(str(path)) == found
+        assert time.process_time() - start < _SECONDS, data
+    grown = status('VmHWM') - before
+    assert grown < _GROWN
+    assert set(outcomes) == {'refused', 'objio-npz 1', 'numpy npz', 'Objax npz'}
+    assert min(outcomes.values()) > sum(outcomes.values()) / 200, outcomes
+    figure('fuzz', sum(outcomes.values()), f'seed {seed}: {dict(outcomes)}, {grown / 1e6:.0f} MB more memory')
+
+
+@pytest.mark.proves('atheris')
+@pytest.mark.parametrize('half', [0, 1])
+def test_files_grown_by_coverage(
+    half: int, seed: int, tmp_path: Path, amount: Amount, figure: Figure, needs: Callable[[object, str], None]
+) -> None:
+    """Whatever lines of the reader a file leads to, it is read or is a FormatError, within 0.5 s and 200 MB."""
+    needs(find_spec('atheris'), 'atheris, which has no wheel for this Python or system')
+    runs = amount(5000, 255_000)
+    seed = seed % (1 << 31) * 2 + half  # 0 would be a choice of the fuzzer's own
+    command = [sys.executable, Path(__file__).with_name('fuzz_target.py'), f'-runs={runs}', f'-seed={seed or 1}',
+               '-max_len=2000', '-timeout=5', f'-artifact_prefix={tmp_path}/', tmp_path]  # fmt: skip
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'JAX_PLATFORMS': 'cpu'}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert process.returncode == 0, process.stderr[-4000:] + process.stdout[-4000:]
+    done = _RUNS.search(process.stderr)
+    assert done, process.stderr[-2000:]
+    assert int(done[1]) >= runs
+    covered = re.findall(r'cov: (\d+)', process.stderr)[-1]
+    figure('atheris', int(done[1]), f'seed {seed}: {covered} edges of objio.formats covered')
