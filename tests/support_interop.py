@@ -82,3 +82,27 @@ def some_arrays(draw: st.DrawFn, labels: list[str]) -> dict[str, np.ndarray[Any,
         name = draw(st.sampled_from(['a', 'a.b', 'é"\\', 'x/y'])) + f'.{index}'
         arrays[name] = array_of(draw(st.sampled_from(labels)), shape, raw)
     return arrays
+
+
+def tree_of(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree whose paths are names."""
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *path, last = name.split('.')
+        node = tree
+        for key in path:
+            node = node.setdefault(key, {})
+        node[last] = array
+    return tree
+
+
+def golden(form: ModuleType) -> dict[str, np.ndarray[Any, Any]]:
+    """What the golden files hold: every dtype of the format, with and without axes, and without elements."""
+    labels = form.DTYPES.values() if form is safetensors else sorted(form.DTYPES)
+    arrays = {}
+    for seed, label in enumerate(labels):
+        for shape in ((2, 4), (0, 2), ()):
+            if label != 'float4_e2m1fn' or shape:
+                raw = bytes((index * 37 + seed) % 256 for index in range(128))
+                arrays[f'{label}.{len(shape)}.{"x".join(map(str, shape))}'] = array_of(label, shape, raw)
+    return arrays

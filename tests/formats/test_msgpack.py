@@ -11,7 +11,7 @@ from flax import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 from support_formats import MemorySink
-from support_interop import opened, read_all, some_arrays, written
+from support_interop import opened, read_all, some_arrays, tree_of, written
 from support_verbs import bits
 
 from objio.errors import FormatError, UnsaveableError
@@ -19,18 +19,6 @@ from objio.formats import ArraySpec, dtypes
 from objio.formats import msgpack as ours
 
 LABELS = sorted(ours.DTYPES)
-
-
-def nested(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The tree whose paths are names."""
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *path, last = name.split('.')
-        node = tree
-        for key in path:
-            node = node.setdefault(key, {})
-        node[last] = array
-    return tree
 
 
 def by_name(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -44,7 +32,7 @@ def by_name(tree: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 @given(some_arrays(LABELS))
 def test_what_objio_writes_is_what_flax_writes(arrays: dict[str, np.ndarray]) -> None:
     """The bytes are those of `flax.serialization.to_bytes` of the same tree, for every dtype."""
-    assert written(ours, arrays) == serialization.to_bytes(nested(arrays))
+    assert written(ours, arrays) == serialization.to_bytes(tree_of(arrays))
 
 
 @given(some_arrays(LABELS))
@@ -57,7 +45,7 @@ def test_what_objio_writes_flax_reads(arrays: dict[str, np.ndarray]) -> None:
 @given(some_arrays(LABELS))
 def test_what_flax_writes_objio_reads(arrays: dict[str, np.ndarray]) -> None:
     """Every array comes back bit for bit, whole, in pieces, in parts, mapped, and many together."""
-    archive = opened(ours, serialization.to_bytes(nested(arrays)))
+    archive = opened(ours, serialization.to_bytes(tree_of(arrays)))
     assert archive.metadata == {}
     assert {n: bits(array) for n, array in read_all(archive).items()} == {n: bits(a) for n, a in arrays.items()}
 
@@ -69,7 +57,7 @@ def test_large_arrays_go_in_pieces(arrays: dict[str, np.ndarray], largest: int) 
         patch.setattr(ours, 'LARGEST', largest)
         patch.setattr(serialization, 'MAX_CHUNK_SIZE', largest)
         data = written(ours, arrays)
-        assert data == serialization.to_bytes(nested(arrays))
+        assert data == serialization.to_bytes(tree_of(arrays))
     restored = by_name(serialization.msgpack_restore(data))
     assert {name: bits(array) for name, array in restored.items()} == {n: bits(array) for n, array in arrays.items()}
     found = read_all(opened(ours, data))
@@ -97,7 +85,7 @@ def test_many_arrays_of_one_form() -> None:
     rng = np.random.default_rng(0)
     arrays = {f'layer.{index}.w': rng.standard_normal(rng.choice([3, 16, 16, 16, 2000])) for index in range(3000)}
     arrays['large'] = np.arange(300_000)
-    data = serialization.to_bytes(nested(arrays))
+    data = serialization.to_bytes(tree_of(arrays))
     archive = opened(ours, data)
     assert archive._source.bytes_read < len(data) * 1.5
     assert {name: bits(array) for name, array in read_all(archive).items()} == {n: bits(a) for n, a in arrays.items()}
