@@ -12,9 +12,10 @@ from typing import IO, Any, Self
 import numpy as np
 
 from objio import storage
-from objio.errors import FormatError
+from objio.errors import FormatError, UnsaveableError
 from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, TreeFormat, by_suffix
 from objio.io.arrays import read_array
+from objio.io.folders import INDEX, open_folder
 from objio.io.progress import Progress, reporting
 
 File = str | os.PathLike[str] | IO[bytes]
@@ -128,6 +129,8 @@ class VerifyReport:
 def open(file: File, *, mmap: bool = False, verify: bool = True, max_bytes: int | None = None) -> SavedArrays:
     """Opens a file of named arrays, for NumPy alone: no model is needed, and JAX is not imported.
 
+    A path may also be that of an index of safetensors shards, of the folder they lie in, or of a checkpoint of Orbax.
+
     Args:
         file: a path or a binary file object.
         mmap: give read-only arrays that are the pages of the file, where the file allows it. The file must then not be
@@ -149,13 +152,11 @@ def open(file: File, *, mmap: bool = False, verify: bool = True, max_bytes: int 
         ...     print(saved.shapes['w'], saved['w'].sum())
         (2, 3) 6.0
     """
-    source = open_source(file)
-    try:
-        archive = _format(file).decode(source, max_bytes=max_bytes)
-    except BaseException:
-        source.close()
-        raise
-    return SavedArrays(archive, source.name, source.close, mmap=mmap, verify=verify)
+    with contextlib.ExitStack() as stack:
+        archive, name = stack.enter_context(opened(file, max_bytes=max_bytes))
+        # Nothing was raised, so the file stays open until it is closed, or nobody can ask it any more.
+        close = stack.pop_all().close
+    return SavedArrays(archive, name, close, mmap=mmap, verify=verify)
 
 
 def verify(file: File, *, progress: Progress | None = None) -> VerifyReport:
@@ -179,9 +180,9 @@ def verify(file: File, *, progress: Progress | None = None) -> VerifyReport:
     """
     damaged: list[str] = []
     kind, nbytes, arrays, done = '', 0, 0, 0
-    with open_source(file) as source:
+    with contextlib.ExitStack() as stack:
         try:
-            archive = _format(file).decode(source)
+            archive, _ = stack.enter_context(opened(file))
         except FormatError as error:
             return VerifyReport(display_name(file), kind, arrays, nbytes, (str(error),))
         kind, arrays = archive.kind, len(archive.specs)
@@ -202,7 +203,12 @@ def verify(file: File, *, progress: Progress | None = None) -> VerifyReport:
 
 @contextlib.contextmanager
 def opened(file: File, *, max_bytes: int | None = None) -> Iterator[tuple[Archive, str]]:
-    """Opens a file for a verb: its archive, and its name for messages."""
+    """Opens a file, or a folder that holds one collection, for a verb: its archive, and its name for messages."""
+    path = path_of(file)
+    if path is not None and (path.endswith(INDEX) or os.path.isdir(path)):
+        with open_folder(path) as archive:
+            yield archive, path
+        return
     with open_source(file) as source:
         yield _format(file).decode(source, max_bytes=max_bytes), source.name
 
@@ -226,6 +232,8 @@ def lay_out(
         metadata: what stands beside them.
         rest: gives what a tree has besides arrays, for the formats that keep trees.
     """
+    if (path_of(file) or '').endswith((INDEX, '.orbax')):
+        raise UnsaveableError(f'{display_name(file)}: such folders are only read; save as .npz or .safetensors')
     form = _format(file)
     if isinstance(form, TreeFormat):
         return form.encode_tree(specs, blocks, aliases, metadata, rest())

@@ -1,0 +1,145 @@
+"""Folders that hold one collection: shards with an index, as Hugging Face writes them, and checkpoints of Orbax."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from types import MappingProxyType
+from typing import Any
+
+from objio import storage
+from objio.errors import FormatError
+from objio.formats import Allocate, Archive, ArraySpec, ReadRange, by_suffix
+
+INDEX = '.index.json'  # how the names of indices end
+_LARGEST = 100 << 20  # bytes of an index: what safetensors allows for a header
+
+
+@contextlib.contextmanager
+def open_folder(path: str) -> Iterator[Archive]:
+    """Opens a folder, or an index of shards, as one archive.
+
+    Args:
+        path: the index; or a folder with one index, or with one checkpoint of Orbax.
+
+    Raises:
+        FormatError: the folder holds something else, or what it holds is damaged.
+        OSError: a file cannot be opened or read.
+        ImportError: it is a checkpoint of Orbax, and tensorstore is not installed.
+    """
+    if not os.path.isdir(path):
+        with open_index(path) as archive:
+            yield archive
+        return
+    indices = [name for name in storage.file_names(path) if name.endswith(INDEX)]
+    if len(indices) == 1:
+        with open_index(os.path.join(path, indices[0])) as archive:
+            yield archive
+    elif indices:
+        raise FormatError(f'{path}: several indices, {", ".join(sorted(indices))}; open one of them')
+    else:
+        from objio.io.orbax import open_checkpoint
+
+        yield open_checkpoint(path)
+
+
+@contextlib.contextmanager
+def open_index(path: str) -> Iterator['Shards']:
+    """Opens the shards that an index names; all of them lie beside it.
+
+    Raises:
+        FormatError: the index is none, or a shard is not what it says.
+        OSError: a file cannot be opened or read.
+    """
+    metadata, homes = _read_index(path)
+    folder = os.path.dirname(path)
+    with contextlib.ExitStack() as stack:
+        archives: dict[str, Archive] = {}
+        for shard in dict.fromkeys(homes.values()):
+            try:
+                source = stack.enter_context(storage.open_file(os.path.join(folder, shard)))
+            except FileNotFoundError as error:
+                raise FormatError(f'{path}: the shard {shard!r} is missing beside it; fetch it again') from error
+            archives[shard] = by_suffix(shard).decode(source)
+        for shard, archive in archives.items():
+            listed = {name for name, home in homes.items() if home == shard}
+            for name in sorted(listed ^ archive.specs.keys()):
+                here = 'an array that the index does not name' if name not in listed else 'no such array'
+                raise FormatError(f'{path}: the shard {shard!r} has {here}, {name!r}; they do not belong together')
+        yield Shards({name: archives[shard] for name, shard in homes.items()}, metadata)
+
+
+def _read_index(path: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The metadata of an index, and the shard of each array."""
+    with storage.open_file(path) as source:
+        if source.size > _LARGEST:
+            raise FormatError(f'{path}: expected an index of at most {_LARGEST} bytes, found {source.size}')
+        text = bytearray(source.size)
+        source.read_into(0, memoryview(text))
+    try:
+        index = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f'{path}: expected the JSON text of an index, found an error: {error}') from error
+    homes = index.get('weight_map') if isinstance(index, dict) else None
+    metadata = index.get('metadata', {}) if isinstance(index, dict) else None
+    if not isinstance(homes, dict) or not isinstance(metadata, dict):
+        raise FormatError(f"{path}: expected an index, an object with the objects 'weight_map' and 'metadata'")
+    for name, shard in homes.items():
+        # What is named may lie nowhere else: an index from elsewhere must not reach other files.
+        if not isinstance(shard, str) or not shard or shard in ('.', '..') or {*'/\\\0'} & {*shard}:
+            raise FormatError(f'{path}: {name!r}: expected the name of a file beside the index, found {shard!r}')
+        if not shard.endswith('.safetensors'):
+            raise FormatError(f'{path}: {name!r} is in {shard!r}; only .safetensors shards are read, no pickles')
+    return metadata, homes
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError('a key that stands there twice')
+    return found
+
+
+class Shards:
+    """Several files as one archive; see `Archive`."""
+
+    keyless = True
+    checksums = False
+    aliases: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, homes: dict[str, Archive], metadata: Mapping[str, Any]) -> None:
+        self._homes = homes
+        self.metadata = metadata
+        self.kind = f'safetensors in {len(set(map(id, homes.values())))} shards'
+        self.specs: Mapping[str, ArraySpec] = MappingProxyType(
+            {name: archive.specs[name] for name, archive in homes.items()}
+        )
+
+    def nbytes(self, name: str) -> int:
+        """See `Archive`."""
+        return self._homes[name].nbytes(name)
+
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+        """See `Archive`."""
+        self._homes[name].read_into(name, buffer, verify=verify)
+
+    def read_small(
+        self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
+    ) -> Iterator[memoryview]:
+        """See `Archive`."""
+        for _, run in groupby(names, lambda name: id(self._homes[name])):
+            together = list(run)
+            yield from self._homes[together[0]].read_small(together, allocate, mmap=mmap, verify=verify)
+
+    def pieces(self, name: str, buffer: memoryview, *, verify: bool = True) -> Iterator[memoryview]:
+        """See `Archive`."""
+        return self._homes[name].pieces(name, buffer, verify=verify)
+
+    def ranges(self, name: str) -> ReadRange | None:
+        """See `Archive`."""
+        return self._homes[name].ranges(name)
+
+    def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
+        """See `Archive`."""
+        return self._homes[name].mapped(name, verify=verify)

@@ -1,0 +1,187 @@
+"""Checkpoints of Orbax, read through TensorStore, which is what wrote their arrays."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from objio import storage
+from objio.errors import FormatError
+from objio.formats import Allocate, ArraySpec, ReadRange
+from objio.formats.dtypes import WRITABLE, blocks, label_of
+
+_TREE = '_METADATA'
+_ABOUT = '_CHECKPOINT_METADATA'
+_KEYS = 'array_metadatas'
+_NO_ARRAYS = ('None', 'string', 'Dict', 'List', 'Tuple', 'NamedTuple', 'Empty')  # kinds of leaves that hold no array
+_LARGEST = 1 << 30  # bytes of the description of a tree
+
+
+def open_checkpoint(path: str) -> 'OrbaxArchive':
+    """Opens one checkpoint, or the one item of a step that `CheckpointManager` wrote.
+
+    Arrays are called by their paths in the tree, joined with dots, as `VarCollection.from_tree` calls them. Text and
+    None hold no arrays and are left out.
+
+    Raises:
+        FormatError: the folder is no such checkpoint, or is damaged.
+        ImportError: tensorstore is not installed.
+    """
+    path = os.path.abspath(_item(path))
+    try:
+        import tensorstore
+    except ImportError as error:
+        raise ImportError(
+            f'{path} is a checkpoint of Orbax, which is read through tensorstore; pip install "objio[interop]"'
+        ) from error
+    description = _json(os.path.join(path, _TREE))
+    try:
+        leaves = {
+            '.'.join(str(part['key']) for part in leaf['key_metadata']): leaf['value_metadata']['value_type']
+            for leaf in description['tree_metadata'].values()
+        }
+        kvstore: dict[str, Any] = {'driver': 'file', 'path': f'{path}/'}
+        if description.get('use_ocdbt', True):
+            kvstore = {'driver': 'ocdbt', 'base': f'file://{path}/'}
+        driver = 'zarr3' if description.get('use_zarr3') else 'zarr'
+        implementations = _key_implementations(path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f'{path}: {_TREE}: expected the description of a tree, found {error!r} amiss') from error
+    if len(leaves) != len(description['tree_metadata']):
+        raise FormatError(f'{path}: {_TREE}: two leaves have one path, joined with dots')
+    names = [name for name, kind in leaves.items() if kind not in _NO_ARRAYS]
+    opening = {}
+    for name in names:
+        spec = {'driver': driver, 'kvstore': {**kvstore, 'path': kvstore.get('path', '') + f'{name}/'}}
+        # Orbax stores every chunk: one that is missing is no zeros, it is lost.
+        opening[name] = tensorstore.open({**spec, 'fill_missing_data_reads': False}, open=True, read=True)
+    arrays = {name: _result(path, name, future) for name, future in opening.items()}
+    about = os.path.join(path, _ABOUT)
+    metadata = _json(about).get('custom_metadata') if os.path.exists(about) else None
+    return OrbaxArchive(path, arrays, implementations, metadata or description.get('custom_metadata') or {})
+
+
+def _item(path: str) -> str:
+    """The folder of the tree: the one that is given, or the only item of a step."""
+    if '.orbax-checkpoint-tmp' in os.path.basename(path.rstrip('/')):
+        raise FormatError(f'{path}: a checkpoint that Orbax never finished; use another one')
+    if os.path.exists(os.path.join(path, _TREE)):
+        return path
+    folders = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+    items = [name for name in folders if os.path.exists(os.path.join(path, name, _TREE))]
+    if len(items) == 1:
+        return os.path.join(path, items[0])
+    if items:
+        raise FormatError(f'{path}: several items, {", ".join(items)}; open one of them')
+    steps = [name for name in folders if name.isdecimal()]
+    if steps:
+        raise FormatError(f'{path}: a folder of steps, {", ".join(sorted(steps, key=int))}; open one of them')
+    raise FormatError(f'{path}: a folder, but neither a checkpoint of Orbax nor shards with an index')
+
+
+def _json(path: str) -> Any:
+    try:
+        with storage.open_file(path) as source:
+            if source.size > _LARGEST:
+                raise FormatError(f'{path}: expected at most {_LARGEST} bytes, found {source.size}')
+            text = bytearray(source.size)
+            source.read_into(0, memoryview(text))
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, FormatError) else FormatError(f'{path}: expected JSON: {error}') from error
+    if not isinstance(found, dict):
+        raise FormatError(f'{path}: expected an object in JSON, found {type(found).__name__}')
+    return found
+
+
+def _key_implementations(path: str) -> dict[str, str]:
+    """Of arrays of typed keys: their implementation. Older versions of Orbax do not note it."""
+    folder = os.path.join(path, _KEYS)
+    found = {}
+    for name in storage.file_names(folder) if os.path.isdir(folder) else []:
+        for entry in _json(os.path.join(folder, name))['array_metadatas']:
+            about = entry['array_metadata']
+            if about.get('ext_metadata') and 'random_key_impl' in about['ext_metadata']:
+                found[about['param_name']] = about['ext_metadata']['random_key_impl']
+    return found
+
+
+def _result(path: str, name: str, future: Any) -> Any:
+    """What TensorStore gives; its errors say which array of which checkpoint is damaged."""
+    try:
+        return future.result()
+    except ValueError as error:
+        raise FormatError(f'{path}: {name!r}: {str(error)[:300]}. Use another copy, or an older checkpoint') from error
+
+
+class OrbaxArchive:
+    """A checkpoint whose description was read; see `Archive`. TensorStore decompresses; Orbax keeps no checksums."""
+
+    kind = 'Orbax'
+    keyless = True
+    checksums = False
+    aliases: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(
+        self, path: str, arrays: Mapping[str, Any], implementations: Mapping[str, str], metadata: Mapping[str, Any]
+    ) -> None:
+        self._path = path
+        self._arrays = arrays
+        self.metadata = metadata
+        self.specs: Mapping[str, ArraySpec] = MappingProxyType(
+            {name: self._spec(name, array, implementations.get(name)) for name, array in arrays.items()}
+        )
+
+    def _spec(self, name: str, array: Any, implementation: str | None) -> ArraySpec:
+        label, shape = label_of(array.dtype.numpy_dtype), tuple(map(int, array.shape))
+        if implementation is None:
+            return ArraySpec(label, shape)
+        key = WRITABLE.get(f'key<{implementation}>')
+        if key is None or label != 'uint32' or shape[-1:] != key.words:
+            raise FormatError(f'{self._path}: {name!r}: expected keys of {implementation!r}, found {label} {shape}')
+        return ArraySpec(key.label, shape[:-1])
+
+    def nbytes(self, name: str) -> int:
+        """See `Archive`."""
+        spec = self.specs[name]
+        return WRITABLE[spec.dtype].nbytes(spec.shape)
+
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+        """See `Archive`; there is no checksum that `verify` could ask for."""
+        self._fill(name, self._arrays[name].read(), buffer)
+
+    def _fill(self, name: str, future: Any, buffer: memoryview) -> None:
+        if buffer.nbytes != self.nbytes(name):
+            raise ValueError(f'{name!r} has {self.nbytes(name)} bytes, the buffer {buffer.nbytes}')
+        at = 0
+        for block in blocks(np.asarray(_result(self._path, name, future)), self.specs[name].dtype):
+            buffer[at : at + len(block)] = block
+            at += len(block)
+
+    def read_small(
+        self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
+    ) -> Iterator[memoryview]:
+        """See `Archive`; all of them are asked for at once."""
+        futures = [self._arrays[name].read() for name in names]
+        for name, future in zip(names, futures, strict=True):
+            buffer = allocate(self.nbytes(name))
+            self._fill(name, future, buffer)
+            yield buffer
+
+    def pieces(self, name: str, buffer: memoryview, *, verify: bool = True) -> Iterator[memoryview]:
+        """See `Archive`; the array is held whole, since it is compressed."""
+        whole = memoryview(bytearray(self.nbytes(name)))
+        self.read_into(name, whole)
+        for at in range(0, len(whole), len(buffer)):
+            yield whole[at : at + len(buffer)]
+
+    def ranges(self, name: str) -> ReadRange | None:
+        """See `Archive`; the chunks are compressed."""
+        return None
+
+    def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
+        """See `Archive`; the chunks are compressed."""
+        return None
