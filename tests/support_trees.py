@@ -98,6 +98,8 @@ def drawn(tree: Any, seed: int = 0) -> Any:
             return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
         if not isinstance(leaf, jax.Array | np.ndarray) or leaf.dtype == bool:
             return leaf
+        if isinstance(leaf, jax.Array) and leaf.weak_type:
+            return leaf + 1  # arbitrary bits would not be weakly typed
         array = np.frombuffer(rng.bytes(leaf.nbytes), leaf.dtype).reshape(leaf.shape)
         return jax.device_put(array) if isinstance(leaf, jax.Array) else array.copy()
 
@@ -119,5 +121,6 @@ def check_same(new: Any, old: Any) -> None:
         if is_value(other):
             assert type(leaf) is type(other)
             assert bits(leaf) == bits(other)
+            assert getattr(leaf, 'weak_type', False) == getattr(other, 'weak_type', False)
         else:
             assert leaf is other

@@ -36,5 +36,5 @@ def as_collection(subject: Any, *, allow_tree: bool = False) -> VarCollection:
         )
     raise TypeError(
         f'expected a module, a VarCollection or a mapping from names to variables, got {type(subject).__name__}; '
-        'for any other tree of arrays: vc = VarCollection.from_tree(tree), load into vc, then vc.to_tree()'
+        'for any other tree of arrays: vc = VarCollection.from_tree(tree), load into vc, then tree = vc.to_tree()'
     )

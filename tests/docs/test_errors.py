@@ -147,6 +147,14 @@ def _(w: Any) -> None:
     objio.save_var_collection('new.npz', 'net.npz')
 
 
+@case('a tree with a variable, a module, or an array of another library among its leaves')
+def _(w: Any) -> None:
+    for leaf in [objio.TrainVar(jnp.ones(2)), jax.new_ref(jnp.ones(2))]:
+        with pytest.raises(TypeError, match='would not be saved'):
+            objio.save_var_collection('new.npz', {'w': jnp.ones(2), 'rest': leaf})
+    objio.save_var_collection('new.npz', {'net': w.net})
+
+
 @case('a file object in text mode')
 def _(w: Any) -> None:
     with pytest.raises(TypeError, match='binary'), open('net.npz') as file:

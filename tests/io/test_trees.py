@@ -68,7 +68,9 @@ def test_a_tree_to_load_into_is_refused_with_the_lines_to_write() -> None:
     """Its leaves could not be given new values; the message says what can."""
     file = io.BytesIO()
     objio.save_var_collection(file, {'w': np.ones(3)})
-    with pytest.raises(TypeError, match=r'vc = VarCollection.from_tree\(tree\), load into vc, then vc.to_tree\(\)'):
+    with pytest.raises(
+        TypeError, match=r'vc = VarCollection.from_tree\(tree\), load into vc, then tree = vc.to_tree\(\)'
+    ):
         objio.load_var_collection(file, {'w': np.zeros(3)})
 
 
