@@ -166,7 +166,8 @@ class Checkpoint:
         raises, all variables have their old values.
 
         Args:
-            vc: as for `load_var_collection`.
+            vc: as for `load_var_collection`; for any other tree `vc := VarCollection.from_tree(tree)`, and then
+                `tree = vc.to_tree()`.
             idx: an index; None: the newest.
             **load_options: for the loading function, such as `renamer`, `only`, `skip`, `allow_missing`, `cast`.
 

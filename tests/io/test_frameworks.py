@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from support_frameworks import CASES, Case
 from support_trees import check_same, drawn, restored
 
@@ -62,3 +63,25 @@ def test_names_are_paths(case: Case, tmp_path: Path) -> None:
     objio.save_var_collection(tmp_path / 'state.npz', case.make(0))
     with np.load(tmp_path / 'state.npz') as saved:
         assert set(case.names) <= set(saved.files)
+
+
+class Tied(nnx.Module):
+    """Two layers with one kernel."""
+
+    def __init__(self, seed: int) -> None:
+        self.a, self.b = (nnx.Linear(2, 2, rngs=nnx.Rngs(seed)) for _ in range(2))
+        self.b.kernel = self.a.kernel
+
+
+def test_a_shared_variable_of_nnx_stands_once(tmp_path: Path) -> None:
+    """A state has it under its first name, and stays tied; as a tree, the module itself would come apart."""
+    old, new = Tied(0), Tied(1)
+    objio.save_var_collection(tmp_path / 'tied.npz', nnx.state(old))
+    load = partial(objio.load_var_collection, tmp_path / 'tied.npz')
+    nnx.update(new, restored(load, nnx.state(new)))
+    with objio.open(tmp_path / 'tied.npz') as saved:
+        assert set(saved) == {'a.bias.value', 'a.kernel.value', 'b.bias.value'}
+    assert new.b.kernel is new.a.kernel
+    np.testing.assert_array_equal(new.b.kernel[...], old.b.kernel[...])
+    apart = objio.VarCollection.from_tree(new).to_tree()
+    assert apart.b.kernel is not apart.a.kernel
