@@ -166,7 +166,7 @@ class Folder:
     def index_of(self, path: str) -> int | None:
         """The index of the save at a path; None where the name is none of a save."""
         name = os.path.basename(path)
-        if _SET_ASIDE.fullmatch(name) or not fnmatch.fnmatchcase(name, self._pattern):
+        if storage.is_temporary(name) or _SET_ASIDE.fullmatch(name) or not fnmatch.fnmatchcase(name, self._pattern):
             return None
         try:
             idx = self._checkpoint_idx(path)

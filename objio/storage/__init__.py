@@ -14,7 +14,7 @@ from objio.storage.local import (
     sync,
     sync_folder,
 )
-from objio.storage.temporary import sweep
+from objio.storage.temporary import is_temporary, sweep
 
 __all__ = [
     'FileSource',
@@ -25,6 +25,7 @@ __all__ = [
     'file_names',
     'folder_of',
     'identity',
+    'is_temporary',
     'make_folder',
     'open_file',
     'open_file_object',

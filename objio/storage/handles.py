@@ -1,5 +1,6 @@
 """One open file of the disk, by its descriptor: what a format writes to and reads from."""
 
+import contextlib
 import errno
 import mmap
 import os
@@ -80,7 +81,7 @@ class LocalSource:
 
     def __init__(self, fd: int, name: str) -> None:
         # Before anything can fail; and it closes also where nobody calls it: `objio.open(path)[name]`.
-        self.close = weakref.finalize(self, os.close, fd)
+        self.close = weakref.finalize(self, _close, fd)
         self._fd = fd
         self._map: memoryview | None = None
         self.name = name
@@ -130,3 +131,9 @@ class LocalSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _close(fd: int) -> None:
+    # Nothing was written, so nothing is lost, and all that was read is there.
+    with contextlib.suppress(OSError):
+        os.close(fd)

@@ -55,6 +55,11 @@ def create_temporary(folder: str, mode: int = 0o666) -> tuple[int, str]:
         os.close(fd)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a name is that of a temporary file, of whatever writer."""
+    return _PATTERN.fullmatch(name) is not None
+
+
 def sweep(folder: str) -> list[str]:
     """Removes the temporary files of dead writers from `folder`.
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from support_checkpoint import cut, fill, model, names, value_of, with_functions
 
 import objio
+from objio import storage
 
 
 def save_pickle(file: str, vc: objio.VarCollection) -> None:
@@ -237,6 +239,18 @@ def test_an_index_function_of_ones_own(tmp_path: Path, index: Callable[[str], in
     cut(tmp_path / 'ckpt' / '0000000001.npz')
     fill(ckpt, 1, 2)
     assert names(tmp_path / 'ckpt') == ['0000000001.npz.damaged', '0000000002.npz', 'best.npz', 'notes']
+    assert [fate.idx for fate in ckpt.explain()] == [2, None, None, None]
+
+
+def test_a_temporary_file_is_no_save_whatever_the_index_function_says(tmp_path: Path) -> None:
+    """A function that finds a number anywhere in a name is not asked about the file that a writer is busy with."""
+    index = staticmethod(lambda name: int(re.findall('[0-9]+', os.path.basename(name))[0]))
+    ckpt = type('Loose', (objio.Checkpoint,), {'checkpoint_idx': index, 'FILE_MATCH': '*'})(tmp_path)
+    fill(ckpt, 1)
+    with storage.create(str(tmp_path / 'ckpt' / '2.npz'), durable=False, size=10):
+        assert len(names(tmp_path / 'ckpt')) == 2
+        assert [fate.idx for fate in ckpt.explain()] == [1, None]
+        assert ckpt.restore(model())[0] == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_checkpoint import cut, fill, names
+from support_checkpoint import cut, fill, model, names, value_of
 
 import objio
 from objio import storage
@@ -70,3 +70,20 @@ def test_what_cannot_be_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest
         assert names(tmp_path / 'ckpt') == ['0000000001.npz', '0000000002.npz']
     fill(ckpt, 2)
     assert names(tmp_path / 'ckpt') == ['0000000001.npz', '0000000002.npz', '0000000002.npz.damaged']
+
+
+def test_a_file_that_cannot_be_closed_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of closing what was only read is none: to raise it after the values were assigned would be a lie."""
+    ckpt = objio.Checkpoint(tmp_path)
+    fill(ckpt, 1)
+    close = os.close
+
+    def fail_to_close(fd: int) -> None:
+        close(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    vc = model()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'close', fail_to_close)
+        assert ckpt.restore(vc)[0] == 1
+    assert value_of(vc) == 1
