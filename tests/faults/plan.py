@@ -29,6 +29,7 @@ _SEEN = 'each a `FormatError` or bit-identical'
 PLAN = [
     Row('kill-calls', 'kill -9 at every system call of a save', 'kills', 2_000, _WHOLE),
     Row('kill-random', 'kill -9 of a saving process at random moments', 'kills', 500, _WHOLE),
+    Row('interrupts', 'Ctrl-C during every system call of a save', 'interrupts', 100, 'old file or new one, whole; the next save succeeds'),
     Row('errors', 'ENOSPC, EIO, EDQUOT, EFBIG at every call, once and for ever', 'errors', 112, _CLEAN),
     Row('short-writes', 'writes that accept a part of what they are given', 'short writes', 100, 'the file is right'),
     Row('full-disks', 'disks that are really full, of bytes and of inodes', 'saves', 100, _CLEAN),

@@ -151,7 +151,7 @@ def save(scene: Scene, folder: Path, say: Say, *, again: bool = False) -> None:
             ckpt.save(values, idx=NEW, metrics=metrics)
             ckpt.wait()
         say('saved')
-    except (OSError, objio.SaveFailed) as error:
+    except (OSError, objio.SaveFailed, KeyboardInterrupt, SystemExit) as error:
         cause = error.__cause__ if isinstance(error, objio.SaveFailed) else error
         say(f'{type(cause).__name__} {errno.errorcode.get(getattr(cause, "errno", None) or 0)}')
     finally:

@@ -13,7 +13,7 @@ import pytest
 
 from faults import saving, tracing
 from faults.saving import NEW, SCENES, Look, Nursery, Scene, blank, check, ckpt_of, look, path_of, prepare
-from faults.tracing import Ended, Fail, Fault, Say, Shorten, trace
+from faults.tracing import Ended, Fail, Fault, Say, Shorten, mark, trace
 
 CODES = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG]
 CALLS = frozenset(
@@ -171,6 +171,41 @@ def test_a_limit_on_the_size_of_files(
         assert ended.seen == Look(scene.before, [])
         assert look(scene, folder) == Look(scene.before | scene.after, [])
     figure('errors', len(limits), f'{scene}: {len(limits)} real limits (RLIMIT_FSIZE)')
+
+
+def restore(scene: Scene, folder: Path, say: Say) -> None:
+    """Restores the newest save: says the index and the value that the variables have then, or what was raised."""
+    vc = blank(scene, None)
+    outcome = ''
+    mark()
+    try:
+        outcome = str(ckpt_of(folder).restore(vc)[0])
+    except OSError as error:
+        outcome = errno.errorcode[error.errno or 0]
+    mark()
+    say(f'{outcome} {vc["step"].value} {int(vc["w"].value.min())}')
+
+
+@pytest.mark.proves('errors')
+@pytest.mark.parametrize('forever', [False, True], ids=['once', 'for ever'])
+def test_an_error_at_any_call_of_a_restore(
+    nursery: Nursery, tmp_path: Path, figure: Callable[..., None], *, forever: bool
+) -> None:
+    """A bad disk is not a bad file: EIO comes out as it is, nothing was assigned, and no older save takes its place."""
+    scene, folder = SCENES['checkpoint'], tmp_path / 'run'
+    prepare(scene, folder)
+    job = functools.partial(restore, scene, folder)
+    told: Counter[str] = Counter()
+    for place in count(1):
+        ended = nursery.run(trace, job, Fault(Fail(errno.EIO), place, forever, CALLS))
+        if not ended.struck:
+            break
+        assert ended.status == 0
+        assert ended.said in (['EIO -1 -1'], ['4 4 4'])
+        told.update(ended.struck[:1] if ended.said == ['EIO -1 -1'] else [])
+        assert look(scene, folder) == Look(scene.before, [])
+    assert told.keys() >= {'openat', 'getdents64', 'preadv2'}
+    figure('errors', place - 1, f'restore, {"for ever" if forever else "once"}: told at {names(told)}')
 
 
 @pytest.mark.proves('short-writes')

@@ -64,6 +64,13 @@ class Fail:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """A signal comes while a call is under way."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Shorten:
     """A call is given a part of its bytes, at least one; `kill`: and that is the last the process does."""
 
@@ -93,7 +100,7 @@ class Fault:
         among: the names of the calls that count; None: all.
     """
 
-    act: Kill | Fail | Shorten | Hold
+    act: Kill | Fail | Signal | Shorten | Hold
     first: int
     forever: bool = False
     among: frozenset[str] | None = None
@@ -237,6 +244,8 @@ class _Follower:
                 _ptrace(_POKEUSER, thread, _ORIG_RAX, -1)
             case Shorten(part=part):
                 _ptrace(_POKEUSER, thread, _RDX, max(1, int(size * part)))
+            case Signal(number=number):
+                os.kill(self._pid, number)
             case Hold(meanwhile=meanwhile, stop=False):
                 self.ended.seen = meanwhile()
             case Hold(meanwhile=meanwhile, stop=True):
