@@ -29,7 +29,7 @@ class Read:
     Attributes:
         outcome: 'read', or the exception with its message.
         grown: bytes by which the resident memory rose above where it was.
-        seconds: how long it took.
+        seconds: of a processor that it took.
     """
 
     outcome: str
@@ -78,12 +78,12 @@ def main(path: str) -> None:
         warm = io.BytesIO()
         save(warm, a=np.ones(3))
         _read_all(warm)
-    before, start = forget_peak(), time.perf_counter()
+    before, start = forget_peak(), time.process_time()
     try:
         outcome = _read_all(path)
     except BaseException as error:  # noqa: BLE001  # whatever it was is the finding
         outcome = f'{type(error).__name__}: {error}'
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     print(json.dumps(vars(Read(outcome[:2000], status('VmHWM') - before, seconds))))
 
 

@@ -77,9 +77,9 @@ def test_files_that_lie_with_right_checksums(
 
 
 @pytest.mark.proves('atheris')
-@pytest.mark.parametrize('half', [0, 1])
+@pytest.mark.parametrize('half', [0, pytest.param(1, marks=pytest.mark.full)])
 def test_files_grown_by_coverage(
-    half: int, seed: int, tmp_path: Path, amount: Amount, figure: Figure, needs: Callable[[object, str], None]
+    half: int, seed: int, tmp_path: Path, *, amount: Amount, figure: Figure, needs: Callable[[object, str], None]
 ) -> None:
     """Whatever lines of the reader a file leads to, it is read or is a FormatError, within 0.5 s and 200 MB."""
     needs(find_spec('atheris'), 'atheris, which has no wheel for this Python or system')
