@@ -212,6 +212,17 @@ def test_what_can_be_known_is_raised_at_once(tmp_path: Path) -> None:
     assert ckpt.idxs() == [5]
 
 
+def test_the_save_in_flight_counts_for_the_order(tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A save below the one that is being written is refused, though that is not there yet."""
+    ckpt = gated(gate, tmp_path)
+    fill(ckpt, 2)
+    wait = ckpt._writer.wait
+    monkeypatch.setattr(ckpt._writer, 'wait', lambda: (gate.open.set(), wait())[1])
+    with pytest.raises(objio.SaveOrderError):
+        fill(ckpt, 1)
+    assert ckpt.idxs() == [2]
+
+
 def test_leaving_the_block_finishes_the_save(tmp_path: Path) -> None:
     """After a `with` block the save is on the disk, and its failure is raised."""
     with objio.Checkpoint(tmp_path, background=True) as ckpt:

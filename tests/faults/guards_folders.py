@@ -1,0 +1,366 @@
+"""The guards of `objio/io` around a folder of saves: nothing needed is deleted, and a damaged save is passed over."""
+
+from faults.guards import of
+
+GUARDS = [
+    *of(
+        'io/recording.py',
+        'io/test_checkpoint.py',
+        (
+            'no save stands below the newest',
+            'if newest is not None and newest.idx > idx:\n            raise',
+            'if False:\n            raise',
+            'test_a_lower_index_is_refused_before_anything_happens',
+        ),
+        (
+            'a damaged file is renamed, not replaced',
+            'if state.damaged:\n                _LOG',
+            'if False:\n                _LOG',
+            'test_a_damaged_save_does_not_count_and_makes_way',
+        ),
+        (
+            'truncate leaves damaged saves',
+            'if save.idx > after and self._folder.state(save).counts:',
+            'if save.idx > after:',
+            'test_truncate_removes_what_comes_after',
+        ),
+        (
+            'truncate removes the newest first',
+            'for save in reversed(self._folder.saves()):',
+            'for save in self._folder.saves():',
+            'test_truncate_is_durable_and_leaves_a_history_without_gaps',
+        ),
+        (
+            'truncate is durable',
+            'storage.sync_folder(self._folder.path)',
+            'pass',
+            'test_truncate_is_durable_and_leaves_a_history_without_gaps',
+        ),
+    ),
+    *of(
+        'io/recording.py',
+        'io/test_checkpoint_restore.py',
+        (
+            'nothing is removed before the new save is durable',
+            'except SaveNotDurable:\n            raise',
+            'except SaveNotDurable:\n            pass',
+            'test_nothing_is_removed_before_the_new_save_is_durable',
+        ),
+        (
+            'nothing is removed where the new save cannot be read back',
+            'if state.damaged:\n            raise FormatError(',
+            'if False:\n            raise FormatError(',
+            'test_a_save_that_cannot_be_read_back_removes_nothing',
+        ),
+        (
+            'temporary files of the dead are removed',
+            'storage.sweep(self._folder.path)',
+            'pass',
+            'test_temporary_files_of_the_dead_are_removed',
+        ),
+        (
+            'a failing save changes nothing',
+            "                self._folder.mark_damaged(new, f'SAVE_FN did not finish it: {error!r}')\n            raise\n",
+            "                self._folder.mark_damaged(new, f'SAVE_FN did not finish it: {error!r}')\n",
+            'test_a_save_that_fails_changes_nothing',
+        ),
+    ),
+    *of(
+        'io/recording.py',
+        'io/test_checkpoint_disks.py',
+        (
+            'what cannot be read is not replaced',
+            '            if state.unread:\n                raise state.unread  # whole',
+            '            if False:\n                raise state.unread  # whole',
+            'test_what_cannot_be_read_is_not_replaced',
+        ),
+    ),
+    *of(
+        'io/recording.py',
+        'io/test_checkpoint_custom.py',
+        (
+            'a save is found again by its name',
+            'self._folder.check_name(idx)',
+            'pass',
+            'test_an_index_that_would_not_be_found_again_is_refused',
+        ),
+        (
+            "a user's save is synced before anything is removed",
+            'storage.sync(path)',
+            'pass',
+            'test_a_file_is_synced_for_a_function_that_does_not',
+        ),
+        (
+            'what a failed function leaves is no save',
+            "self._folder.mark_damaged(new, f'SAVE_FN did not finish it: {error!r}')",
+            'pass',
+            'test_what_a_failed_function_leaves_is_no_save',
+        ),
+        (
+            'a save that is not at its path is an error',
+            'if made is None:',
+            'if False:',
+            'test_a_function_that_writes_elsewhere_is_told',
+        ),
+        (
+            'metadata is not silently dropped',
+            "if not takes(self._save, 'metadata'):\n                raise",
+            'if False:\n                raise',
+            'test_metadata_needs_a_parameter',
+        ),
+    ),
+    *of(
+        'io/recording.py',
+        'io/test_checkpoint_background.py',
+        (
+            'metadata that is changed after the call is not written',
+            'copy.deepcopy(content)',
+            'content',
+            'test_what_changes_after_the_call_is_not_written',
+        ),
+        (
+            'a user function gets a snapshot',
+            'snapshot(vc) if later else vc',
+            'vc',
+            'test_what_changes_after_the_call_is_not_written',
+        ),
+        (
+            'what is written later is frozen',
+            'contents = contents.frozen()',
+            'pass',
+            'test_fifty_donating_steps_write_what_they_held',
+        ),
+    ),
+    *of(
+        'io/pruning.py',
+        'io/test_checkpoint_restore.py',
+        (
+            'what cannot be read now is not removed',
+            'if not stays and state.unread:',
+            'if False:',
+            'test_what_cannot_be_read_now_is_not_removed',
+        ),
+        (
+            'a save that cannot be removed fails no other',
+            'except OSError as error:',
+            'except ZeroDivisionError as error:',
+            'test_a_save_that_cannot_be_removed_is_told',
+        ),
+    ),
+    *of(
+        'io/pruning.py',
+        'io/test_checkpoint.py',
+        (
+            'a damaged save is never deleted',
+            "stays, why = True, f'is damaged",
+            "stays, why = False, f'is damaged",
+            'test_a_damaged_save_does_not_count_and_makes_way',
+        ),
+        (
+            'the save just made is never deleted',
+            'elif just_made is not None and save.idx == just_made.idx:',
+            'elif False:',
+            'test_two_files_of_one_index_are_one_save',
+        ),
+    ),
+    *of(
+        'io/saves.py',
+        'io/test_checkpoint_custom.py',
+        (
+            'a damaged file that was renamed is no save',
+            '_SET_ASIDE.fullmatch(name) or ',
+            '',
+            'test_an_index_function_of_ones_own',
+        ),
+        (
+            'a file whose name has no index is no save',
+            "        except ValueError:\n            return None\n        try:\n            return whole_number(idx, 'checkpoint_idx', 0)",
+            "        except ValueError:\n            return 0\n        try:\n            return whole_number(idx, 'checkpoint_idx', 0)",
+            'test_an_index_function_of_ones_own',
+        ),
+        (
+            'nor is one with an index that is none',
+            '        except (TypeError, ValueError):\n            return None',
+            '        except (TypeError, ValueError):\n            return 0',
+            'test_an_index_function_of_ones_own',
+        ),
+        (
+            'names that FILE_MATCH leaves out are no saves',
+            'not fnmatch.fnmatchcase(name, self._pattern)',
+            'False',
+            'test_constants_that_do_not_fit_each_other_are_refused',
+        ),
+    ),
+    *of(
+        'io/saves.py',
+        'io/test_checkpoint_watch.py',
+        (
+            'what is being watched is not removed',
+            'if key in _held:',
+            'if False:',
+            'test_a_hold_begins_before_any_removal',
+        ),
+    ),
+    *of(
+        'io/saves.py',
+        'io/test_checkpoint_restore.py',
+        (
+            'a bad disk is no damaged save',
+            'except OSError as error:\n',
+            'except ZeroDivisionError as error:\n',
+            'test_what_cannot_be_read_now_is_not_removed',
+        ),
+        (
+            'a save that vanishes is looked for again',
+            'while found is None:',
+            'while False:',
+            'test_a_save_that_vanishes_is_looked_for_again',
+        ),
+    ),
+    *of(
+        'io/retention.py',
+        'io/test_retention.py',
+        (
+            'the newest save is kept',
+            "('keep_ckpts', 1, True)",
+            "('keep_ckpts', 0, True)",
+            'test_rules_that_mean_nothing_are_refused',
+        ),
+        (
+            'an index is a whole number',
+            'if isinstance(value, bool):',
+            'if False:',
+            'test_what_is_no_whole_number_is_refused',
+        ),
+        (
+            'NaN is not the best',
+            'if score is None or math.isnan(score) else (False',
+            'if score is None else (False',
+            'test_nan_never_wins_and_ties_go_to_the_later',
+        ),
+    ),
+    *of(
+        'io/restoring.py',
+        'io/test_checkpoint_restore.py',
+        (
+            'a damaged save is passed over',
+            '                except self._damage as error:\n                    complaint',
+            '                except ZeroDivisionError as error:\n                    complaint',
+            'test_damaged_saves_are_passed_over_and_told',
+        ),
+        (
+            'and told',
+            'if save.path not in damaged:',
+            'if False:',
+            'test_damaged_saves_are_passed_over_and_told',
+        ),
+        (
+            'nothing but damage is no fresh start',
+            '        if damaged:\n            listed',
+            '        if False:\n            listed',
+            'test_when_all_are_damaged_each_is_listed',
+        ),
+        (
+            'a save that vanishes before it is loaded is looked for again',
+            'if self._folder.is_there(save):',
+            'if True:',
+            'test_a_save_that_vanishes_before_it_is_loaded_is_looked_for_again',
+        ),
+    ),
+    *of(
+        'io/restoring.py',
+        'io/test_checkpoint.py',
+        (
+            'damage that a restore finds is remembered',
+            'self._folder.mark_damaged(save, str(error) or type(error).__name__)',
+            'pass',
+            'test_damage_that_only_a_restore_finds_is_remembered',
+        ),
+    ),
+    *of(
+        'io/restoring.py',
+        'io/test_checkpoint_custom.py',
+        (
+            'old values come back where a loading function fails',
+            'contextlib.nullcontext() if self._own else putting_back(vc)',
+            'contextlib.nullcontext()',
+            'test_any_other_error_goes_through_and_the_variables_come_back',
+        ),
+    ),
+    *of(
+        'io/custom.py',
+        'io/test_checkpoint_custom.py',
+        (
+            'and what was changed in place',
+            'array[...] = content',
+            'pass',
+            'test_any_other_error_goes_through_and_the_variables_come_back',
+        ),
+    ),
+    *of(
+        'io/custom.py',
+        'io/test_checkpoint_average.py',
+        (
+            'a mean through a function is all or nothing',
+            'with putting_back(vc), np.errstate(',
+            'with np.errstate(',
+            'test_a_mean_through_a_function_is_all_or_nothing',
+        ),
+    ),
+    *of(
+        'io/background.py',
+        'io/test_background.py',
+        (
+            'one save runs at a time',
+            '        self.wait()\n        done',
+            '        done',
+            'test_the_next_job_is_not_begun_after_a_failure',
+        ),
+        (
+            'a failure in the background is raised',
+            'self._failures.append(failure)',
+            'pass',
+            'test_a_failure_is_raised_once',
+        ),
+        (
+            'whatever it is',
+            'except BaseException as error:',
+            'except Exception as error:',
+            'test_a_failure_is_raised_once',
+        ),
+        ('once', 'raise self._failures.pop()', 'raise self._failures[0]', 'test_a_failure_is_raised_once'),
+        (
+            'a failure that nobody asks for is logged',
+            'weakref.finalize(self, _log, self._failures)',
+            'pass',
+            'test_a_failure_nobody_asks_for_is_logged',
+        ),
+        ('the program waits for its save', 'daemon=False', 'daemon=True', 'test_a_job_runs_beside_its_caller'),
+    ),
+    *of(
+        'io/checkpoint.py',
+        'io/test_checkpoint.py',
+        (
+            'only the first process writes',
+            '        if jax.process_index() != 0:\n            return\n',
+            '',
+            'test_only_the_first_process_writes',
+        ),
+        (
+            'an index is not negative',
+            "idx = whole_number(idx, 'idx', 0)",
+            'pass',
+            'test_an_index_is_not_negative_and_may_be_of_any_width',
+        ),
+    ),
+    *of(
+        'io/checkpoint.py',
+        'io/test_checkpoint_background.py',
+        (
+            'the save in flight counts for the order',
+            'self._writer.wait()\n        self._recorder',
+            'self._recorder',
+            'test_the_save_in_flight_counts_for_the_order',
+        ),
+    ),
+]
