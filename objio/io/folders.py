@@ -24,7 +24,8 @@ def open_folder(path: str) -> Iterator[Archive]:
         path: the index; or a folder with one index, or with one checkpoint of Orbax.
 
     Raises:
-        FormatError: the folder holds something else, or what it holds is damaged.
+        FormatError: the folder holds several collections, or what it holds is damaged.
+        IsADirectoryError: it holds none.
         OSError: a file cannot be opened or read.
         ImportError: it is a checkpoint of Orbax, and tensorstore is not installed.
     """

@@ -1,5 +1,6 @@
 """Checkpoints of Orbax, read through TensorStore, which is what wrote their arrays."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ def open_checkpoint(path: str) -> 'OrbaxArchive':
     None hold no arrays and are left out.
 
     Raises:
-        FormatError: the folder is no such checkpoint, or is damaged.
+        FormatError: the checkpoint is damaged, or the folder holds several.
+        IsADirectoryError: the folder holds none.
         ImportError: tensorstore is not installed.
     """
     path = os.path.abspath(_item(path))
@@ -79,7 +81,8 @@ def _item(path: str) -> str:
     steps = [name for name in folders if name.isdecimal()]
     if steps:
         raise FormatError(f'{path}: a folder of steps, {", ".join(sorted(steps, key=int))}; open one of them')
-    raise FormatError(f'{path}: a folder, but neither a checkpoint of Orbax nor shards with an index')
+    wrong = 'a folder, but neither a checkpoint of Orbax nor shards with an index; open a file in it'
+    raise IsADirectoryError(errno.EISDIR, wrong, path)
 
 
 def _json(path: str) -> Any:

@@ -82,7 +82,7 @@ def _(w: Any) -> None:
     objio.load_var_collection('nowhere.npz', w.vc)
 
 
-@case('a folder')
+@case('a folder that is no Orbax checkpoint and has no index of shards')
 def _(w: Any) -> None:
     objio.load_var_collection('folder', w.vc)
 
