@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import commit, machine, versions
 from benchmarks.report import rewritten
 from faults.report import BEGIN, END, document, figures, missing, read
 
@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
     day = datetime.now(UTC).date()
     text = (
         f'{day}, {(time.monotonic() - begun) / 60:.0f} minutes: {where["processor"]}, {where["cores"]} cores, '
-        f'{where["memory"]} of memory, {where["system"]}, Python {where["python"]}. objio at {commit()}.'
+        f'{where["memory"]} of memory, {where["system"]}, Python {where["python"]}. objio at {commit()}. '
+        f'{", ".join(f"{name} {version}" for name, version in versions().items() if version[0].isdigit())}.'
     )
     page = rewritten(PAGE.read_text(encoding='utf-8'), document(results, text), BEGIN, END)
     PAGE.write_text(page, encoding='utf-8')

@@ -105,10 +105,8 @@ def figures(results: Results) -> str:
 
 def details(results: Results) -> str:
     """What the tests say beyond their counts: seeds, the system calls by name, the guards."""
-    lines = []
-    for row in PLAN:
-        lines += [f'- **{row.proof}**: {text}' for text in results.rows.get(row.key, Found()).details]
-    return '\n'.join(lines)
+    found = {row: results.rows[row.key].details for row in PLAN if row.key in results.rows}
+    return '\n'.join(f'- **{row.proof}**: {" · ".join(texts)}' for row, texts in found.items() if texts)
 
 
 def beside(results: Results) -> str:
