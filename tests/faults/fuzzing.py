@@ -98,6 +98,7 @@ class Member:
     deflated: bool = False
     streamed: bool = False  # sizes and checksum stand behind the content
     wide: bool = False  # sizes stand in a zip64 field
+    spoilt: int = 0  # bits that are wrong in what is stored, which the checksum does not tell of
 
 
 def zip_file(members: list[Member], *, wide: bool = False) -> bytes:
@@ -105,6 +106,7 @@ def zip_file(members: list[Member], *, wide: bool = False) -> bytes:
     body, directory = b'', b''
     for member in members:
         raw = zlib.compress(member.content, wbits=-15) if member.deflated else member.content
+        raw = (int.from_bytes(raw) ^ member.spoilt).to_bytes(len(raw))
         sizes = (0xFFFFFFFF,) * 2 if member.wide else (len(raw), len(member.content))
         extra = struct.pack('<HHQQ', 1, 16, len(member.content), len(raw)) if member.wide else b''
         flag = (0 if member.name.isascii() else 0x800) | (8 if member.streamed else 0)
@@ -139,6 +141,7 @@ def foreign_file(rng: random.Random) -> bytes:
             deflated=rng.random() < 0.4,
             streamed=rng.random() < 0.2,
             wide=rng.random() < 0.2,
+            spoilt=0 if len(content) < 20 or rng.random() < 0.95 else 1 << rng.randrange(64),
         )
         for name, content in zip(names, contents, strict=True)
     ]

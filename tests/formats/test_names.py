@@ -66,6 +66,14 @@ def test_numpy_finds_each_array_under_its_member_name(names: list[str]) -> None:
             np.testing.assert_array_equal(found[name], [index, index])
 
 
+def test_names_that_mean_something_to_savez() -> None:
+    """Names that `np.savez` takes for its own arguments, and then loses, are names like any other."""
+    arrays = {name: np.full(2, index) for index, name in enumerate(['file', 'allow_pickle', 'arr_0', 'args', 'kwds'])}
+    with np.load(io.BytesIO(save(arrays))) as found:
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
 @pytest.mark.parametrize(
     'name',
     ['(Sequential)[0](Linear).w', 'resnet/~/conv.w', 'params.Dense_0.kernel', 'é', 'a b', "['x']", 'ab:c', 'x.np'],
