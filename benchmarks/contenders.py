@@ -80,7 +80,7 @@ def libraries() -> dict[str, Library]:
     """Every library by name."""
     from benchmarks import limits, orbax_peer, ours, peers
 
-    found = (ours.LIBRARY, *peers.LIBRARIES, *orbax_peer.LIBRARIES, *limits.LIBRARIES)
+    found = (*ours.LIBRARIES, *peers.LIBRARIES, *orbax_peer.LIBRARIES, *limits.LIBRARIES)
     return {library.name: library for library in found}
 
 

@@ -60,6 +60,12 @@ GOALS = (
             Goal('save, durable', name, 'save', 'objio', PEER, 0.8, 1.0),
         )
     ),
+    *(
+        Goal(f'{text} {suffix}', name, operation, f'objio {suffix}{row}', against, 1.0)
+        for name in ('formats', 'formats-1k')
+        for suffix, against in (('.safetensors', 'safetensors.flax'), ('.msgpack', 'flax msgpack'))
+        for text, operation, row in (('save, not durable,', 'save', ', durable=False'), ('load', 'load', ''))
+    ),
     Goal('open a 4 GiB file, one array of 1 MiB', 'collection-4g', 'open', 'objio.open', '', 5.0),
     Goal('mean of five saves', 'mean', 'mean', 'objio.average', 'np.savez, np.load and add', 6.0),
     Goal('mean of five saves', 'mean', 'mean', 'objio.average', 'read', 0.0, 0.5),

@@ -124,3 +124,21 @@ LIBRARY = Library(
     ),
     ('objio', 'isal'),
 )
+
+
+def _format(suffix: str, package: str, *ways: Way) -> Library:
+    """A format of somebody else as objio writes and reads it, in files of its own."""
+    title = f'objio {suffix}'
+    common = (
+        Way('save', title, partial(save, durable=True), limit=DURABLE),
+        Way('save', f'{title}, durable=False', partial(save, durable=False)),
+        Way('load', title, load),
+    )
+    return Library(title, 'objio', suffix, (*common, *ways), ('objio', package))
+
+
+LIBRARIES = (
+    LIBRARY,
+    _format('.safetensors', 'safetensors', Way('load', 'objio .safetensors, mmap=True', partial(load, mmap=True))),
+    _format('.msgpack', 'msgpack'),
+)

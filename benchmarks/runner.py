@@ -83,7 +83,9 @@ class Run:
         self._rng, self.rounds = rng, rounds
         chosen = libraries() if workload.libraries is None else {name: libraries()[name] for name in workload.libraries}
         if workload.libraries is None:
-            chosen.pop('torch')  # a peer of its own, since its wheel takes gigabytes
+            # torch is a peer of its own, since its wheel takes gigabytes; the formats of others have tables of their own.
+            for name in ('torch', 'objio .safetensors', 'objio .msgpack'):
+                chosen.pop(name)
         self._ways = {name: _ways(library, workload) for name, library in chosen.items()}
         self._libraries = {name: library for name, library in chosen.items() if self._ways[name]}
         # Where all files find room, the saves of a round stand close together, and so do its loads.

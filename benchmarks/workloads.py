@@ -73,6 +73,31 @@ _FEWER_LARGE = {'np.savez': 2, 'safetensors.flax': 2} | dict.fromkeys(
 )
 
 
+def formats() -> tuple[Workload, ...]:
+    """The formats of others, as objio and as their own libraries write and read them."""
+    whose = ('objio .safetensors', 'safetensors.flax', 'safetensors.numpy', 'objio .msgpack', 'flax msgpack', 'raw')
+    common = {'operations': ('save', 'load'), 'fewer': {'flax msgpack': 3}, 'libraries': whose}
+    without = _BARE
+    many = trees.equal(5_000, 1024)
+    return (
+        Workload(
+            'formats',
+            'GPT-2 124M, float32, as safetensors and msgpack',
+            trees.gpt2('float32'),
+            **common,
+            without=(*without, 'place one by one'),
+        ),
+        Workload(
+            'formats-1k',
+            '5,000 arrays of 1 KiB, as safetensors and msgpack',
+            many,
+            **common,
+            without=(*without, _READ),
+            limits=_PLACING,
+        ),
+    )
+
+
 def growth() -> tuple[Workload, ...]:
     """The points of the two plots of growth."""
     sizes = [
@@ -177,6 +202,7 @@ WORKLOADS = (
         copies=5,
     ),
     Workload('background', 'GPT-2 124M, float32, in the background', trees.gpt2('float32'), ('background', 'held')),
+    *formats(),
     Workload('import', 'Imports', trees.equal(1, 4), ('import',)),
     *growth(),
 )
@@ -219,7 +245,7 @@ TORCH = (
 )
 
 # A moment each, so that a test can run every operation: nothing they say about speed means anything.
-_OURS = ('objio', 'np.savez', 'raw')
+_OURS = ('objio', 'objio .safetensors', 'objio .msgpack', 'np.savez', 'raw')
 _SMALL = trees.matrices(3, 64)
 TINY = (
     Workload(
