@@ -9,18 +9,19 @@ import numpy as np
 from objio.errors import MismatchError, UnsaveableError
 from objio.formats import Archive
 from objio.io.arrays import SMALL, read_array, read_arrays
+from objio.io.comparison import compare
 from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
 from objio.io.files import File, opened, write
 from objio.io.metrics import checked
 from objio.io.parts import Parts
 from objio.io.placement import boxes_of, narrowed, place
-from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, compare, value_mismatch, value_problem
+from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
 from objio.io.selection import Selector, chooser, everything
 from objio.io.subjects import as_collection
 from objio.variables import VarCollection
-from objio.variables.renamer import Rules, renamed
+from objio.variables.renamer import Renamer, Rules, renamed
 from objio.variables.values import ARRAYS, is_scalar
 from objio.variables.variable import put, values_of
 
@@ -164,7 +165,8 @@ def plan_load(
         verify: check the CRC-32 of every array that is read.
 
     Returns:
-        a plan: print it for a table of matched, missing, unused and differing names, then `apply` it.
+        a plan: print it for a table of matched, renamed, missing, unused and differing names, then `apply` it. Its
+        `.renamer` does the renames that it takes for likely.
 
     Raises:
         FormatError: the table of contents is damaged, or the file is of another kind.
@@ -177,9 +179,11 @@ def plan_load(
         >>> objio.save_var_collection('net.npz', {'weight': 1.0})
         >>> plan = objio.plan_load('net.npz', objio.VarCollection.from_tree({'w': 2.0}))
         >>> print(plan)
-          name    in the file  in the model
-          w       -            float64 ()    not in the file; is it 'weight' there?
-          weight  float64 ()   -             not in the model
+        net.npz: 1 likely renamed
+          name         in the file  in the model
+          weight -> w  float64 ()   float64 ()    likely renamed
+        1 likely rename. To do it, load with the .renamer of plan_load(...), or with
+          renamer = objio.Renamer({'weight': 'w'})
         >>> plan.guesses
         {'weight': 'w'}
     """
@@ -278,8 +282,18 @@ def _plan(
         keyless=archive.keyless,
         allow_missing=allow_missing,
         allow_unused=allow_unused,
+        given=renamer is not None,
+        compose=lambda rules: _composed(renamer, rules),
         apply=apply,
     )
+
+
+def _composed(renamer: Rules | None, rules: Rules | None) -> Renamer | None:
+    """One renamer that goes by the given rules first, and by further ones then."""
+    given = Renamer(renamer) if renamer is not None else None
+    if rules is None:
+        return given
+    return Renamer(given, Renamer(rules)) if given is not None else Renamer(rules)
 
 
 def _wanted(vc: VarCollection, chosen: Callable[[str], bool]) -> Iterator[Wanted]:

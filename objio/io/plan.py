@@ -1,19 +1,18 @@
-"""Comparing two tables of names, those of a file and those of a model, before anything is touched."""
+"""What a load would do and what it did: plans and reports, and the tables that they print."""
 
-import difflib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from objio.errors import MismatchError
 from objio.formats import ArraySpec
-from objio.formats.dtypes import stored
-from objio.io.conversion import Exchange, castable, exchange, is_key
-from objio.io.selection import everything
+from objio.io.conversion import Exchange, exchange
+from objio.io.renames import Renames, likely
+from objio.io.rewriting import Rewriting, rewrite
+from objio.io.table import Row, abridged, described, some, table
 
-_COMPARED = 10_000  # pairs of names; comparing them letter by letter takes up to 0.1 ms for each
-_SHOWN = 8  # likely renames; a longer dict is no longer read, it is asked for
+_LONG = 2000  # letters; a longer renamer is no longer read, it is asked for
 
 
 class Wanted(NamedTuple):
@@ -49,14 +48,16 @@ class Match(NamedTuple):
         return f'{self.found.dtype} -> {self.wanted.dtype} ({self.how.value})'
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table that a plan prints."""
+class Names(NamedTuple):
+    """The names on both sides, from which likely renames are guessed."""
 
-    name: str
-    in_file: str
-    in_model: str
-    remark: str
+    specs: Mapping[str, ArraySpec]  # the arrays of the file
+    aliases: Mapping[str, str]  # more names for them
+    renamed: Mapping[str, str]  # each of both -> what the given renamer makes of it
+    unused: Mapping[str, ArraySpec]  # those, so renamed, that the model lacks
+    owners: Mapping[str, str]  # name in the model -> canonical name, where that is not `takes`
+    cast: bool
+    keyless: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,10 @@ class LoadReport:
         lines = [f'{len(self.matched)} variables loaded']
         for label, names in (('missing', self.missing), ('unused', self.unused), ('unverified', self.unverified)):
             if names:
-                lines.append(f'{len(names)} {label}: {_some(names)}')
+                lines.append(f'{len(names)} {label}: {some(names)}')
         for label, pairs in (('renamed', self.renamed), ('converted', self.converted)):
             if pairs:
-                lines.append(f'{len(pairs)} {label}: {_some([f"{name}: {what}" for name, what in pairs.items()])}')
+                lines.append(f'{len(pairs)} {label}: {some([f"{name}: {what}" for name, what in pairs.items()])}')
         return '\n'.join(lines)
 
 
@@ -100,8 +101,6 @@ class LoadPlan:
         renamed: name in the file -> name in the model, where the renamer changes it.
         missing: the variables that the file lacks.
         unused: names in the file that the model lacks.
-        guesses: name in the file -> the missing name it probably is; give it to `renamer=` after a look.
-        problems: what keeps the plan from being applied, a line of the table each.
     """
 
     file: str
@@ -109,11 +108,12 @@ class LoadPlan:
     renamed: Mapping[str, str]
     missing: tuple[Wanted, ...]
     unused: tuple[str, ...]
-    guesses: Mapping[str, str]
-    problems: tuple[Row, ...]
     _fitted: Mapping[str, Match] = field(repr=False)  # the variables that take something else than one equal array
-    _specs: Mapping[str, ArraySpec] = field(repr=False)  # the arrays of the file
-    _others: tuple[Row, ...] = field(repr=False)  # a line for each name that is not matched
+    _differing: tuple[Row, ...] = field(repr=False)  # a line for each array that does not fit its variable
+    _names: Names = field(repr=False)
+    _allowed: tuple[bool, bool] = field(repr=False)  # that variables are missing, that arrays are unused
+    _given: bool = field(repr=False)  # whether there is a renamer already
+    _compose: Callable[[Any], Callable[[str], str] | None] = field(repr=False)
     _apply: Callable[['LoadPlan'], LoadReport] = field(repr=False)
 
     @property
@@ -125,7 +125,7 @@ class LoadPlan:
     def match(self, name: str) -> Match:
         """How the variable of a canonical name would take its value."""
         source = self.takes[name]
-        spec = self._specs[source]
+        spec = self._names.specs[source]
         return self._fitted.get(name) or Match(name, (source,), spec, spec, number=False, how=Exchange.SAME)
 
     @property
@@ -133,19 +133,157 @@ class LoadPlan:
         """Whether each variable takes one array that is what it would be in a save of its own."""
         return not self._fitted
 
+    @property
+    def guesses(self) -> Mapping[str, str]:
+        """Name in the file -> the missing name it probably is; see `objio.io.guesses.guess` for when it is guessed."""
+        return self._likely.guesses
+
+    @property
+    def renamer(self) -> Callable[[str], str] | None:
+        """A `Renamer` that does what the given one does, and then the guesses; None where there is neither.
+
+        It is never used by itself: look at the plan, and load with `renamer=plan.renamer` if it is right.
+        """
+        return self._compose(self._rewriting.rules if self.guesses else None)
+
+    @cached_property
+    def problems(self) -> tuple[Row, ...]:
+        """What keeps the plan from being applied, a line of the table each."""
+        return tuple(row for row in self._amiss(every=False, short=False) if isinstance(row, Row))
+
+    def _amiss(self, *, every: bool, short: bool) -> list[Row | str]:
+        """The lines for what does not match: every one, or what keeps the plan from being applied."""
+        missing_is_fine, unused_is_fine = self._allowed
+        missing_counts = bool(self.missing) and not missing_is_fine
+        guessed, missing, unused = self._guess_rows, self._missing_rows, self._unused_rows
+        rows: list[Row | str] = [*self._differing]
+        if every or missing_counts or not unused_is_fine:
+            rows += abridged(guessed, 'are likely renamed') if short else guessed
+        if every or missing_counts:
+            rows += abridged(missing, 'are not in the file') if short and missing_is_fine else missing
+        if every or missing_counts or not unused_is_fine:
+            rows += abridged(unused, 'are not in the model') if short and unused_is_fine else unused
+        return rows
+
     def __str__(self) -> str:
-        matched = [
-            Row(match.name, _described(match.found), _described(match.wanted), _remark(match.how))
-            for match in self.matches
+        same: list[Row] = []
+        renamed: list[Row] = []
+        converted: list[Row] = []
+        models = {new: old for old, new in self.renamed.items()}
+        for match in self.matches:
+            old = models.get(match.name)
+            name = match.name if old is None else f'{old} -> {match.name}'
+            remark = match.how.value if match.how is not Exchange.SAME else 'renamed' if old else ''
+            row = Row(name, described(match.found), described(match.wanted), remark)
+            (converted if match.how is not Exchange.SAME else renamed if old else same).append(row)
+        rows = [
+            *abridged(same, 'match as they are'),
+            *abridged(renamed, 'are renamed'),
+            *abridged(converted, 'are converted'),
+            *self._amiss(every=True, short=True),
         ]
-        return _table([*matched, *self._others])
+        counts = [
+            (len(self.takes), 'taken from the file'),
+            (len(self._differing), 'different'),
+            (len(self.guesses), 'likely renamed'),
+            (len(self.missing) - len(self.guesses), 'not in the file'),
+            (len(self.unused) - len(self.guesses), 'not in the model'),
+        ]
+        said = ', '.join(f'{count:,} {what}' for count, what in counts if count) or 'no variables'
+        lines = [f'{self.file}: {said}', table(rows)] if rows else [f'{self.file}: {said}']
+        return '\n'.join([*lines, *self._advice])
 
     def check(self) -> None:
         """Raises MismatchError, with all differences as one table, if the plan cannot be applied."""
-        if self.problems:
-            # A renamer takes the place of the one that was given, so it has to do the work of both.
-            guesses = {**self.renamed, **self.guesses} if self.guesses else {}
-            raise MismatchError(_complaint(self.file, self.problems, guesses))
+        if not self._fits:
+            raise MismatchError(_complaint(self.file, self._amiss(every=False, short=True), self._advice))
+
+    @property
+    def _fits(self) -> bool:
+        missing_is_fine, unused_is_fine = self._allowed
+        return not self._differing and (missing_is_fine or not self.missing) and (unused_is_fine or not self.unused)
+
+    @cached_property
+    def _likely(self) -> Renames:
+        names, wanted = self._names, {variable.name: variable for variable in self.missing}
+        origin = {new: old for old, new in names.renamed.items()}
+
+        def fits(name: str, model: str) -> bool:
+            _, _, spec, number, obstacle = wanted[model]
+            how = exchange(names.unused[name], spec, number=number, cast=names.cast, keyless=names.keyless)
+            return how is not None and not obstacle
+
+        specs = {name: variable.spec for name, variable in wanted.items()}
+        found = likely(names.unused, specs, cast=names.cast, keyless=names.keyless, fits=fits)
+        return Renames(
+            {origin[name]: model for name, model in found.guesses.items()},
+            {model: (origin[name], how) for model, (name, how) in found.relatives.items()},
+        )
+
+    @cached_property
+    def _rewriting(self) -> Rewriting:
+        """The guesses as rules for names that the given renamer has made."""
+        names = self._names
+        filled = {name: names.aliases.get(old, old) for old, name in self.guesses.items()}
+        filled.update(self.takes)
+        origin = {new: names.aliases.get(old, old) for old, new in names.renamed.items()}
+
+        def harmful(name: str, new: str) -> bool:
+            owner = names.owners.get(new, new if new in self.takes else None)
+            return owner is not None and filled.get(owner) != origin[name]
+
+        wanted = {name for name in origin if name in names.owners or name in self.takes}
+        guesses = {names.renamed[old]: model for old, model in self.guesses.items()}
+        return rewrite(guesses, origin, wanted, harmful)
+
+    @property
+    def _guess_rows(self) -> list[Row]:
+        specs = {variable.name: variable.spec for variable in self.missing}
+        rows = []
+        for old, model in self.guesses.items():
+            given = self._names.renamed[old]
+            remark = 'likely renamed' + (f'; the renamer makes it {given!r}' if given != old else '')
+            rows.append(Row(f'{old} -> {model}', described(self._spec(old)), described(specs[model]), remark))
+        return rows
+
+    @property
+    def _missing_rows(self) -> list[Row]:
+        guessed, relatives = set(self.guesses.values()), self._likely.relatives
+        rows = []
+        for variable in self.missing:
+            if variable.name not in guessed:
+                remark = 'not in the file'
+                if variable.name in relatives:
+                    remark += '; is it {!r} there, {}?'.format(*relatives[variable.name])
+                rows.append(Row(variable.name, '-', described(variable.spec), remark))
+        return rows
+
+    @property
+    def _unused_rows(self) -> list[Row]:
+        return [
+            Row(old, described(self._spec(old)), '-', 'not in the model')
+            for old in self.unused
+            if old not in self.guesses
+        ]
+
+    def _spec(self, name: str) -> ArraySpec:
+        return self._names.specs[self._names.aliases.get(name, name)]
+
+    @property
+    def _advice(self) -> list[str]:
+        """The lines that say how to do the likely renames."""
+        if not self.guesses:
+            return []
+        count = len(self.guesses)
+        lines = [
+            f'{count:,} likely rename{"s" * (count > 1)}. To do {"them" if count > 1 else "it"}, load with the .renamer of plan_load(...), or with'
+        ]
+        code = f'objio.Renamer({self._rewriting.code})'
+        if len(code) > _LONG:
+            return [*lines, '  a long one: it is not printed']
+        if self._given:
+            code = f'objio.Renamer(renamer, {code})  # after the one that was given'
+        return [*lines, *(f'  {line}' for line in f'renamer = {code}'.split('\n'))]
 
     def report(self, *, verified: bool) -> LoadReport:
         """The report of a load that did what the plan says."""
@@ -170,169 +308,22 @@ class LoadPlan:
         return self._apply(self)
 
 
-def compare(
-    file: str,
-    specs: Mapping[str, ArraySpec],
-    aliases: Mapping[str, str],
-    wanted: Iterable[Wanted],
-    *,
-    renamed: Mapping[str, str],
-    chosen: Callable[[str], bool],
-    cast: bool,
-    keyless: bool,
-    allow_missing: bool,
-    allow_unused: bool,
-    apply: Callable[[LoadPlan], LoadReport],
-) -> LoadPlan:
-    """Lays a file's table of names beside a model's.
-
-    Args:
-        file: its name, for messages.
-        specs: the arrays of the file.
-        aliases: more names for them.
-        wanted: the variables of the model that take part.
-        renamed: each name in the file, aliases too -> its name in the model, no two the same.
-        chosen: whether a name, as the model has it, takes part.
-        cast: as in `load_var_collection`.
-        keyless: whether the file's format knows no key dtypes.
-        allow_missing: as in `load_var_collection`.
-        allow_unused: as in `load_var_collection`.
-        apply: what `LoadPlan.apply` calls, with the plan.
-    """
-    # Name, as the model has it -> name of the array in the file.
-    origin = {new: old for old, new in renamed.items()}
-    found = {name: aliases.get(old, old) for name, old in origin.items() if chosen is everything or chosen(name)}
-    takes: dict[str, str] = {}
-    fitted: dict[str, Match] = {}
-    missing: list[Wanted] = []
-    rows: list[Row] = []
-    problems: list[Row] = []
-    used: set[str] = set()
-    for variable in wanted:
-        name, names, wanted_spec, number, obstacle = variable
-        if len(names) == 1 and names[0] in found and specs[found[names[0]]] == wanted_spec and not obstacle:
-            takes[name] = found[names[0]]  # as nearly always, so at once
-            continue
-        sources = tuple(dict.fromkeys(found[name] for name in names if name in found))
-        if not sources:
-            missing.append(variable)
-            continue
-        used.update(sources)
-        hows = [exchange(specs[source], wanted_spec, number=number, cast=cast, keyless=keyless) for source in sources]
-        bad = [specs[source] for source, how in zip(sources, hows, strict=True) if how is None or obstacle]
-        for spec in bad:
-            rows.append(Row(name, _described(spec), _described(wanted_spec), _difference(spec, variable)))
-            problems.append(rows[-1])
-        if not bad and hows[0] is not None:
-            takes[name] = sources[0]
-            fitted[name] = Match(name, sources, specs[sources[0]], wanted_spec, number, hows[0])
-    used.update(takes.values())
-    unused = {name: specs[source] for name, source in found.items() if source not in used}
-    guesses = {origin[name]: model for name, model in _guesses(unused, missing).items()}
-    renamed_from = {model: old for old, model in guesses.items()}
-    for variable in missing:
-        guess = renamed_from.get(variable.name)
-        remark = 'not in the file' + (f'; is it {guess!r} there?' if guess else '')
-        rows.append(Row(variable.name, '-', _described(variable.spec), remark))
-        if not allow_missing:
-            problems.append(rows[-1])
-    for name, spec in unused.items():
-        rows.append(Row(origin[name], _described(spec), '-', 'not in the model'))
-        if not allow_unused or (missing and not allow_missing):
-            problems.append(rows[-1])
-    return LoadPlan(
-        file=file,
-        takes=takes,
-        renamed={origin[name]: name for name in found if origin[name] != name and name not in unused},
-        missing=tuple(missing),
-        unused=tuple(origin[name] for name in unused),
-        guesses=guesses,
-        problems=tuple(problems),
-        _fitted=fitted,
-        _specs=specs,
-        _others=tuple(rows),
-        _apply=apply,
-    )
-
-
 def value_problem(match: Match, remark: str) -> Row:
     """A line for a difference that only the values show."""
-    return Row(match.name, _described(match.found), _described(match.wanted), remark)
+    return Row(match.name, described(match.found), described(match.wanted), remark)
 
 
 def value_mismatch(file: str, problems: Iterable[Row]) -> MismatchError:
     """The error for differences that only the values show."""
-    return MismatchError(_complaint(file, tuple(problems), {}))
+    return MismatchError(_complaint(file, tuple(problems), ()))
 
 
-def _guesses(unused: Mapping[str, ArraySpec], missing: Iterable[Wanted]) -> dict[str, str]:
-    """Name in the file -> missing name: same shape and dtype, and alone with them or the most alike by its letters."""
-    by_spec: dict[ArraySpec, list[str]] = defaultdict(list)
-    for name, spec in unused.items():
-        by_spec[spec].append(name)
-    wanted_by_spec: dict[ArraySpec, list[str]] = defaultdict(list)
-    for variable in missing:
-        wanted_by_spec[variable.spec].append(variable.name)
-    guesses: dict[str, str] = {}
-    budget = _COMPARED
-    for spec, wanted in wanted_by_spec.items():
-        candidates = by_spec.get(spec, [])
-        if len(candidates) == len(wanted) == 1:
-            guesses[candidates[0]] = wanted[0]
-        elif len(candidates) * len(wanted) <= budget:
-            budget -= len(candidates) * len(wanted)
-            for name in wanted:
-                free = [candidate for candidate in candidates if candidate not in guesses]
-                for best in difflib.get_close_matches(name, free, n=1, cutoff=0.6):
-                    guesses[best] = name
-    return guesses
-
-
-def _remark(how: Exchange) -> str:
-    return '' if how is Exchange.SAME else how.value
-
-
-def _difference(source: ArraySpec, variable: Wanted) -> str:
-    wanted = variable.spec
-    if is_key(wanted.dtype) != is_key(source.dtype) and 'uint32' in (source.dtype, wanted.dtype):
-        words = stored(wanted.dtype if is_key(wanted.dtype) else source.dtype).words
-        if source.shape + words == wanted.shape or wanted.shape + words == source.shape:
-            return 'keys and their data; cast=True converts'
-    if source.shape != wanted.shape:
-        return 'the shapes differ'
-    if variable.obstacle:
-        return variable.obstacle
-    if castable(source.dtype, wanted.dtype):
-        return 'the dtypes differ; cast=True converts'
-    return 'the dtypes differ'
-
-
-def _described(spec: ArraySpec) -> str:
-    return f'{spec.dtype} {spec.shape}'
-
-
-def _complaint(file: str, problems: tuple[Row, ...], guesses: Mapping[str, str]) -> str:
+def _complaint(file: str, rows: Sequence[Row | str], advice: Sequence[str]) -> str:
+    found = [row for row in rows if isinstance(row, Row)]
     remedies = ['renamer= maps names', 'only=/skip= leave variables out']
-    if any(row.in_file == '-' for row in problems):
+    if any(row.in_file == '-' for row in found):
         remedies.append("allow_missing=True keeps the model's values")
-    if any('cast=True' in row.remark for row in problems):
+    if any('cast=True' in row.remark for row in found):
         remedies.append('cast=True converts dtypes')
-    if len(guesses) > _SHOWN:
-        remedies.insert(0, 'plan_load, with the same arguments, has the likely renames as .guesses')
-    elif guesses:
-        remedies.insert(0, f'renamer=lambda name: {dict(guesses)!r}.get(name, name) would try the likely renames')
-    return f'{file} does not fit the model; nothing was assigned.\n{_table(problems)}\nWays out: {"; ".join(remedies)}.'
-
-
-def _table(rows: Iterable[Row]) -> str:
-    lines = [Row('name', 'in the file', 'in the model', ''), *rows]
-    widths = [max(len(getattr(line, column)) for line in lines) for column in ('name', 'in_file', 'in_model')]
-    return '\n'.join(
-        f'  {line.name:{widths[0]}}  {line.in_file:{widths[1]}}  {line.in_model:{widths[2]}}  {line.remark}'.rstrip()
-        for line in lines
-    )
-
-
-def _some(names: Iterable[str], limit: int = 5) -> str:
-    names = list(names)
-    return ', '.join(names[:limit]) + (f', … {len(names) - limit} more' if len(names) > limit else '')
+    lines = [f'{file} does not fit the model; nothing was assigned.', table(rows), *advice]
+    return '\n'.join([*lines, f'Ways out: {"; ".join(remedies)}.'])

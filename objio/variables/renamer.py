@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-Rules = Mapping[str, str] | Sequence[tuple[str | re.Pattern[str], str]] | Callable[[str], str]
+Replacement = str | Callable[[re.Match[str]], str]
+Rules = Mapping[str, str] | Sequence[tuple[str | re.Pattern[str], Replacement]] | Callable[[str], str]
 
 
 class Renamer:
@@ -13,7 +14,8 @@ class Renamer:
         rules: one of
             a dict: each key, wherever it stands in a name, gives way to its value (of two keys that fit at the same
             place the first one in the dict);
-            a list of pairs (pattern, replacement): `re.sub` with each, in order;
+            a list of pairs (pattern, replacement): `re.sub` with each, in order; a replacement is a str or, as there,
+            a function of the match;
             a callable: name -> new name.
         chain: another renamer, which gets the names this one made.
 

@@ -90,14 +90,14 @@ def test_the_table_lists_every_difference_and_the_likely_renames() -> None:
         str(info.value)
         == """\
 net.npz does not fit the model; nothing was assigned.
-  name    in the file     in the model
-  b       float32 (4,)    float32 (3,)    the shapes differ
-  n       float16 (1,)    float32 (1,)    the dtypes differ; cast=True converts
-  w       -               float32 (2, 3)  not in the file; is it 'weight' there?
-  weight  float32 (2, 3)  -               not in the model
-  x       int64 ()        -               not in the model
-Ways out: renamer=lambda name: {'weight': 'w'}.get(name, name) would try the likely renames; renamer= maps names; \
-only=/skip= leave variables out; allow_missing=True keeps the model's values; cast=True converts dtypes."""
+  name         in the file     in the model
+  b            float32 (4,)    float32 (3,)    the shapes differ
+  n            float16 (1,)    float32 (1,)    the dtypes differ; cast=True converts
+  weight -> w  float32 (2, 3)  float32 (2, 3)  likely renamed
+  x            int64 ()        -               not in the model
+1 likely rename. To do it, load with the .renamer of plan_load(...), or with
+  renamer = objio.Renamer({'weight': 'w'})
+Ways out: renamer= maps names; only=/skip= leave variables out; cast=True converts dtypes."""
     )
 
 
@@ -107,9 +107,10 @@ def test_the_likely_rename_does_what_it_says() -> None:
     file = file_of({'model.weight': np.ones(2, 'f4'), 'model.b': np.ones(3, 'f4')})
     with pytest.raises(MismatchError) as info:
         objio.load_var_collection(file, vc, {'model.': 'net.'})
-    found = re.search(r'renamer=(lambda name: .*) would try', str(info.value))
+    found = re.search(r'renamer = (objio.Renamer.*)', str(info.value))
     assert found
-    objio.load_var_collection(file, vc, eval(found[1]))
+    renamer = eval(found[1], {'objio': objio, 'renamer': {'model.': 'net.'}})
+    objio.load_var_collection(file, vc, renamer)
     assert [value.sum() for value in vc.tensors()] == [2, 3]
 
 

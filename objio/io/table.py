@@ -1,0 +1,62 @@
+"""Tables for people: what a file has beside what a model has, a line for each name."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from objio.formats import ArraySpec
+
+_MANY = 20  # lines that say nothing new; of more of them a few stand for all
+_FEW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table that a plan prints.
+
+    Attributes:
+        name: the name; 'old -> new' where the file and the model have different ones.
+        in_file: dtype and shape of the array, or '-'.
+        in_model: dtype and shape of the variable, or '-'.
+        remark: what is to be said about it; '' where it fits as it is.
+    """
+
+    name: str
+    in_file: str
+    in_model: str
+    remark: str
+
+
+def described(spec: ArraySpec) -> str:
+    """Dtype and shape, as 'float32 (2, 3)'."""
+    return f'{spec.dtype} {spec.shape}'
+
+
+def abridged(rows: Sequence[Row], what: str) -> list[Row | str]:
+    """All rows, or the first few of many and a line that counts the rest.
+
+    Example:
+        >>> abridged([Row(f'w{i}', '', '', '') for i in range(100)], 'match as they are')[3:]
+        ['… 97 more that match as they are']
+    """
+    if len(rows) <= _MANY:
+        return list(rows)
+    return [*rows[:_FEW], f'… {len(rows) - _FEW:,} more that {what}']
+
+
+def table(rows: Iterable[Row | str]) -> str:
+    """The rows under each other, with a head; a str is a line of its own."""
+    lines = [Row('name', 'in the file', 'in the model', ''), *rows]
+    columns = ('name', 'in_file', 'in_model')
+    widths = [max(len(getattr(line, column)) for line in lines if isinstance(line, Row)) for column in columns]
+    return '\n'.join(
+        f'  {line}'
+        if isinstance(line, str)
+        else f'  {line.name:{widths[0]}}  {line.in_file:{widths[1]}}  {line.in_model:{widths[2]}}  {line.remark}'.rstrip()
+        for line in lines
+    )
+
+
+def some(names: Iterable[str], limit: int = 5) -> str:
+    """The first few of some names, and how many more there are."""
+    names = list(names)
+    return ', '.join(names[:limit]) + (f', … {len(names) - limit} more' if len(names) > limit else '')
