@@ -58,9 +58,10 @@ class Run:
         (acknowledged,) = self.job().acknowledged(cut)
         errors = self.job().errors()
         assert all('Input/output error' in error or 'Read-only file system' in error for error in errors), errors
+        self.acks.unlink(missing_ok=True)  # what was told after the cut counts for nothing at the next one either
         check = self._check_path if self.recipe == 'objio to one path' else self._check_folder
         since, self.newest = self.newest, check() if self.folder.exists() else 0
-        assert self.newest >= acknowledged, vars(self)
+        assert self.newest >= max(acknowledged, since), vars(self)
         return max(acknowledged - since, 0)
 
     def _check_path(self) -> int:
@@ -97,8 +98,8 @@ def runs_on(disk: Disk, acks: Path, choose: random.Random) -> list[Run]:
 
 
 def wait_for(runs: list[Run], count: int) -> None:
-    """Waits until so many saves were acknowledged, or for a second."""
-    end = time.monotonic() + 1
+    """Waits until so many saves were acknowledged, or for ten seconds."""
+    end = time.monotonic() + 10
     done = sum(run.newest for run in runs) + count
     while time.monotonic() < end and sum(max(run.newest, *run.job().acknowledged()) for run in runs) < done:
         time.sleep(0.001)
@@ -138,7 +139,9 @@ def test_cuts_at_random_moments(
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('moment', ['at once', 'after the sync of another program'])
+@pytest.mark.parametrize(
+    'moment', ['as soon as a save was acknowledged', 'after a save was acknowledged and another program synced']
+)
 def test_cuts_right_after_a_save(
     *, kind: str, moment: str, seed: int, tmp_path: Path, needs: Needs, figure: Figure
 ) -> None:
@@ -154,13 +157,13 @@ def test_cuts_right_after_a_save(
                     savers.finish()
                     savers.start(run.job(choose.choice([2, 4])))  # in the background every second one is waited for
                     savers.finish()
-                    if moment != 'at once':
+                    if 'another' in moment:
                         disk.sync_another_file()
                     cut = disk.cut()
                     disk.restart()
                     assert run.check(cut) > 0
                     assert all(other.check(cut) >= 0 for other in others)
-    figure(f'cuts-{kind}', cuts, f'{moment} after a save was acknowledged: seed {seed}')
+    figure(f'cuts-{kind}', cuts, f'{moment}: seed {seed}')
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -186,26 +189,33 @@ def test_a_save_that_is_not_durable_is_lost_visibly(
     kind: str, tmp_path: Path, needs: Needs, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With `durable=False` a cut takes saves; restore passes over their remains, back to one that was durable."""
-    with Savers() as savers, disks(kind, tmp_path, needs) as (disk,):
-        folder, acks = str(disk.root / 'run'), str(tmp_path / 'acks')
-        for recipe, first, last in ('objio', 1, 1), ('objio, durable=False', 2, 3):
-            savers.start(Job(recipe, [folder], acks, first, last, LARGE, 3))
-            savers.finish()
-        assert Job('objio', [folder], acks).acknowledged() == [3]
-        if kind == 'ext4':
-            time.sleep(7)
-        else:
-            disk.sync_another_file()
-        disk.cut()
-        disk.restart()
-        vc = objio.VarCollection.from_tree(values(0, LARGE))
-        with objio.Checkpoint(folder, keep_ckpts=3, verbose=False) as ckpt:
+    for _ in range(3):  # somebody else may have all disks of the machine synced meanwhile
+        caplog.clear()
+        with Savers() as savers, disks(kind, tmp_path, needs) as (disk,):
+            folder, acks = str(disk.root / 'run'), tmp_path / 'acks'
+            acks.unlink(missing_ok=True)
+            for recipe, first, last in ('objio', 1, 1), ('objio, durable=False', 2, 3):
+                savers.start(Job(recipe, [folder], str(acks), first, last, LARGE, 3))
+                savers.finish()
+            assert Job('objio', [folder], str(acks)).acknowledged() == [3]
+            if kind == 'ext4':
+                time.sleep(7)
+            else:
+                disk.sync_another_file()
+            disk.cut()
+            disk.restart()
+            vc = objio.VarCollection.from_tree(values(0, LARGE))
+            ckpt = objio.Checkpoint(folder, keep_ckpts=3, verbose=False)
             assert sorted(os.listdir(f'{folder}/ckpt')) == [f'{idx:010d}.npz' for idx in (1, 2, 3)]
-            assert ckpt.restore(vc)[0] == index_of(vc.to_tree()) == 1
-            warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-            assert [f'{idx:010d}.npz' in line for idx, line in zip((3, 2), warnings, strict=True)] == [True, True]
-            ckpt.save(objio.VarCollection.from_tree(values(2, LARGE)), idx=2)
-            assert ckpt.restore(vc)[0] == index_of(vc.to_tree()) == 2
+            restored, _ = ckpt.restore(vc)
+            assert index_of(vc.to_tree()) == restored
+            lost = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+            assert all(f'{idx:010d}.npz' in line for idx, line in zip(range(3, restored, -1), lost, strict=True))
+            ckpt.save(objio.VarCollection.from_tree(values(restored + 1, LARGE)), idx=restored + 1)
+            assert ckpt.restore(vc)[0] == index_of(vc.to_tree()) == restored + 1
+            if restored == 1:
+                return
+    pytest.fail('a cut should have taken what was not synced')
 
 
 @pytest.mark.parametrize('kind', KINDS)
