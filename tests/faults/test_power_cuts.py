@@ -119,7 +119,7 @@ def test_cuts_at_random_moments(
     *, kind: str, part: int, seed: int, tmp_path: Path, needs: Needs, figure: Figure
 ) -> None:
     """After a cut among three savers all that was acknowledged is there, and each file with a name is whole."""
-    cuts = {'ext4': 100, 'xfs': 50}[kind]
+    cuts = {'ext4': 80, 'xfs': 30}[kind]
     choose = random.Random(seed)
     acknowledged = 0
     with Savers() as savers:
