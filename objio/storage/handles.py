@@ -65,7 +65,7 @@ class LocalSink:
         Not to be tried again where it raises: after a failed fsync the kernel calls the lost pages clean.
         """
         try:
-            if self._reserved != self.size:
+            if self._reserved > self.size:
                 os.ftruncate(self._fd, self.size)
             if self._durable:
                 sync_file(self._fd)
