@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from objio import errors, functional, io, nn, random, variables
     from objio.errors import (
+        ConfigConflict,
+        ConfigDefaultChanged,
+        ConfigPropertyImmutable,
         FormatError,
         MismatchError,
         ObjioError,
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from objio.io.ops import load_var_collection, plan_load, save_var_collection
     from objio.io.pickling import load_module, save_module
     from objio.io.plan import LoadPlan, LoadReport
+    from objio.models.config import Config, mutable
+    from objio.models.model import Model
     from objio.variables import (
         BaseState,
         BaseVar,
@@ -45,10 +50,15 @@ __all__ = [
     'BaseState',
     'BaseVar',
     'Checkpoint',
+    'Config',
+    'ConfigConflict',
+    'ConfigDefaultChanged',
+    'ConfigPropertyImmutable',
     'FormatError',
     'LoadPlan',
     'LoadReport',
     'MismatchError',
+    'Model',
     'Module',
     'ModuleList',
     'ObjioError',
@@ -72,6 +82,7 @@ __all__ = [
     'io',
     'load_module',
     'load_var_collection',
+    'mutable',
     'nn',
     'open',
     'plan_load',
@@ -85,6 +96,9 @@ __all__ = [
 
 _HOMES = {
     'objio.errors': (
+        'ConfigConflict',
+        'ConfigDefaultChanged',
+        'ConfigPropertyImmutable',
         'FormatError',
         'MismatchError',
         'ObjioError',
@@ -100,6 +114,8 @@ _HOMES = {
     'objio.io.ops': ('load_var_collection', 'plan_load', 'save_var_collection'),
     'objio.io.pickling': ('load_module', 'save_module'),
     'objio.io.plan': ('LoadPlan', 'LoadReport'),
+    'objio.models.config': ('Config', 'mutable'),
+    'objio.models.model': ('Model',),
     'objio.variables': (
         'BaseState',
         'BaseVar',

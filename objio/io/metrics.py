@@ -7,17 +7,20 @@ from typing import Any
 KEY = 'objio.metrics'
 """Where they stand. JSON knows no NaN and no infinity, so these are spelled 'nan', 'inf' and '-inf'."""
 
+CONFIG_KEY = 'objio.config'
+"""Where the settings of a model stand; see `objio.models.record`."""
+
 
 def checked(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """The metadata, once its keys are known not to be objio's own; the format checks the values.
 
-    Metrics are let through: `Checkpoint` passes them as metadata, as it does to any SAVE_FN.
+    Metrics and settings are let through: `Checkpoint` passes them as metadata, as it does to any SAVE_FN.
     """
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, Mapping):
         raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
     for key in metadata:
-        if isinstance(key, str) and key.startswith('objio.') and key != KEY:
+        if isinstance(key, str) and key.startswith('objio.') and key not in (KEY, CONFIG_KEY):
             raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
     return metadata
 

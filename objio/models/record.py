@@ -1,0 +1,124 @@
+"""What a save keeps of a model's settings, and the copy of it that people read."""
+
+import importlib.metadata
+import json
+import logging
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Self
+
+from objio import storage
+from objio.errors import ConfigConflict, FormatError
+from objio.formats import Archive, manifest
+from objio.io.files import opened
+from objio.io.metrics import CONFIG_KEY
+from objio.models.config import Config, json_values
+from objio.models.registry import name_of
+
+WEIGHTS, COPY = 'model.npz', 'config.json'
+_LOG = logging.getLogger('objio')
+
+
+@dataclass(frozen=True)
+class Record:
+    """The settings of a model as a save keeps them.
+
+    Attributes:
+        cls: the model's class, as the registry calls it.
+        package: the distribution that the class came with; '' for a script.
+        version: its version; '' for a script.
+        values: every setting, nested, as JSON has it.
+        given: the dotted names of those that were given; the others were defaults.
+    """
+
+    cls: str
+    package: str
+    version: str
+    values: dict[str, Any]
+    given: frozenset[str]
+
+    @classmethod
+    def of(cls, model: type, config: Config) -> Self:
+        """The record of a model's settings as they are now."""
+        return cls(name_of(model), *package_of(model.__module__), json_values(config), config.given)
+
+    @classmethod
+    def read(cls, archive: Archive, name: str) -> Self:
+        """The record in an archive.
+
+        Raises:
+            FormatError: it has none.
+        """
+        found = archive.metadata.get(CONFIG_KEY)
+        kinds = {'class': str, 'package': str, 'version': str, 'values': dict, 'given': list}
+        if not isinstance(found, Mapping) or any(not isinstance(found.get(key), kind) for key, kind in kinds.items()):
+            raise FormatError(
+                f'{name} carries no settings of a model, so it was not written by Model.save; '
+                'load_var_collection(file, model.state()) loads its arrays alone'
+            )
+        return cls(found['class'], found['package'], found['version'], found['values'], frozenset(found['given']))
+
+    def as_json(self) -> dict[str, Any]:
+        """What stands in the metadata."""
+        found = asdict(self)
+        return {'class': found.pop('cls'), **found, 'given': sorted(self.given)}
+
+
+@cache
+def package_of(module: str) -> tuple[str, str]:
+    """The distribution of a module and its version; two empty strings where it came with none."""
+    root = module.partition('.')[0]
+    for name in (root, *importlib.metadata.packages_distributions().get(root, ())):
+        try:
+            return name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return '', ''
+
+
+def checksum(archive: Archive) -> str:
+    """The CRC-32 of a file's manifest, the member `objio.json`: another for every change of names or settings."""
+    return f'{zlib.crc32(manifest.dump(archive.specs, archive.aliases, archive.metadata)):08x}'
+
+
+def write_copy(folder: str, *, durable: bool) -> None:
+    """Writes beside the weights in a folder the settings that they carry, for people to read."""
+    weights = os.path.join(folder, WEIGHTS)
+    with opened(weights) as (archive, name):
+        content = Record.read(archive, name).as_json() | {WEIGHTS: checksum(archive)}
+    text = json.dumps(content, indent=2, ensure_ascii=False).encode() + b'\n'
+    with storage.create(os.path.join(folder, COPY), durable=durable, size=len(text)) as sink:
+        sink.write(text)
+
+
+def check_copy(folder: str, archive: Archive, record: Record) -> None:
+    """Compares the copy for people with what the weights carry; one that belongs to an older save is passed over.
+
+    Raises:
+        ConfigConflict: somebody edited it.
+        FormatError: it cannot be read.
+    """
+    path = os.path.join(folder, COPY)
+    try:
+        with open(path, 'rb') as file:
+            text = file.read()
+    except FileNotFoundError:
+        return
+    try:
+        found = json.loads(text)
+        crc = found.pop(WEIGHTS)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise FormatError(
+            f'{path} cannot be read ({error}); it is only a copy, for people, of the settings in {WEIGHTS}: '
+            'delete it, and the next save writes it anew'
+        ) from error
+    if crc != checksum(archive):
+        _LOG.info('%s belongs to another save than %s: it is passed over, and the next save replaces it', path, WEIGHTS)
+    elif found != record.as_json():
+        raise ConfigConflict(
+            f'{path} was edited by hand. It is only a copy of the settings in {WEIGHTS}: pass the values as arguments '
+            f'instead, and delete {COPY} or put it back as it was'
+        )
