@@ -80,42 +80,45 @@ def encode_tree(
         )
     text = bytearray()
     parts: list[Part] = []
-    sizes: dict[str, list[int]] = {}
-    for token in _tokens(_nested(specs, rest)):
-        if isinstance(token, bytes):
-            text += token
+    cuts: dict[str, list[int]] = {}
+    turned = False
+    for key, value in _items(_nested(specs, rest)):
+        text += key
+        if type(value) is not str:
+            text += _packer.pack_map_header(len(value)) if type(value) is dict else value
             continue
-        name = token.name
-        spec, nbytes = specs[name], _nbytes(name, specs[name])
-        sizes[name] = cut = _piece_sizes(spec, nbytes) if nbytes > LARGEST else []
-        text += _pieces_head(spec, cut) if cut else _array_head(spec, nbytes)
-        parts.append((bytes(text), name, nbytes + sum(map(len, _between(spec, cut)))))
+        name, spec = value, specs[value]
+        try:
+            nbytes = _nbytes(spec)
+        except ValueError as error:
+            raise UnsaveableError(f'{name!r}: {error}; change the shape') from error
+        if nbytes > LARGEST:
+            cuts[name] = cut = _piece_sizes(spec, nbytes)
+            text += _pieces_head(spec, cut)
+            nbytes += sum(map(len, _between(spec, cut)))
+        else:
+            text += _array_head(spec, nbytes)
+        turned = turned or spec.dtype in _SIGNS
+        parts.append((bytes(text), name, nbytes))
         text.clear()
 
     def in_file(name: str) -> Iterable[memoryview | bytes]:
         spec = specs[name]
         raw = _with_low_bits(blocks(name), spec.dtype) if spec.dtype in _SIGNS else blocks(name)
-        return _cut(raw, sizes[name], _between(spec, sizes[name])) if sizes[name] else raw
+        return _cut(raw, cuts[name], _between(spec, cuts[name])) if name in cuts else raw
 
-    return RawFile(specs, b'', parts, in_file, bytes(text))
-
-
-class _Leaf:
-    """Where an array stands in a tree."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    return RawFile(specs, b'', parts, in_file if cuts or turned else blocks, bytes(text))
 
 
 def _nested(specs: Mapping[str, ArraySpec], rest: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree that has the names as its paths.
+    """The tree that has the names as its paths: its leaves are the names of arrays, and bytes of the file.
 
     Raises:
         UnsaveableError: a name is the path to others.
     """
     root: dict[str, Any] = {}
-    leaves: dict[str, Any] = {name: _Leaf(name) for name in specs}
-    for name, leaf in (*leaves.items(), *rest.items()):
+    others = {name: {} if value == {} else bytes(_packer.pack(value)) for name, value in rest.items()}
+    for name in (*specs, *others):
         *path, last = name.split('.')
         node = root
         for depth, key in enumerate(path):
@@ -124,7 +127,7 @@ def _nested(specs: Mapping[str, ArraySpec], rest: Mapping[str, Any]) -> dict[str
                 raise _both('.'.join(path[: depth + 1]), name)
         if last in node:
             raise _both(name, next((other for other in specs if other.startswith(f'{name}.')), name))
-        node[last] = dict(leaf) if type(leaf) is dict else leaf
+        node[last] = others.get(name, name)
     return root
 
 
@@ -135,30 +138,30 @@ def _both(name: str, other: str) -> UnsaveableError:
     )
 
 
-def _tokens(tree: Mapping[str, Any]) -> Iterator[bytes | _Leaf]:
-    """The file from its start to its end, with leaves where arrays belong."""
-    yield _packer.pack_map_header(len(tree))
-    open_items = [iter(tree.items())]
-    while open_items:
-        item = next(open_items[-1], None)
-        if item is None:
-            open_items.pop()
-            continue
-        key, value = item
-        yield _packer.pack(key)
-        if type(value) is dict:
-            yield _packer.pack_map_header(len(value))
-            open_items.append(iter(value.items()))
+def _items(tree: dict[str, Any]) -> Iterator[tuple[bytes, Any]]:
+    """Each key as the file has it, and what it stands for, in the order of the file; first the tree itself."""
+    yield b'', tree
+    begun = [iter(tree.items())]
+    pack_key = _packer.pack
+    while begun:
+        for key, value in begun[-1]:
+            yield pack_key(key), value
+            if type(value) is dict:
+                begun.append(iter(value.items()))
+                break
         else:
-            yield value if type(value) is _Leaf else _packer.pack(value)
+            begun.pop()
 
 
-def _nbytes(name: str, spec: ArraySpec) -> int:
+@lru_cache(maxsize=4096)  # thousands of arrays have a few forms
+def _nbytes(spec: ArraySpec) -> int:
+    """Bytes of an array.
+
+    Raises:
+        ValueError: no file has such an array.
+    """
     form = stored(spec.dtype)
-    try:
-        npy.check_shape(spec.shape, form.itemsize)
-    except ValueError as error:
-        raise UnsaveableError(f'{name!r}: {error}; change the shape') from error
+    npy.check_shape(spec.shape, form.itemsize)
     return form.nbytes(spec.shape)
 
 

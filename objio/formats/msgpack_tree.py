@@ -20,6 +20,7 @@ _LETTERS = 16  # letters of all names for each byte of the file: the start of a 
 _FEW_LETTERS = 1 << 20
 _WINDOW = 1 << 12, 1 << 18  # bytes that are read at a time: at first, and where arrays are small
 
+_MARK = b'\xb9' + CHUNKED.encode()
 _PARTS = Struct('>HdBd')  # of a complex number: a list of two doubles
 _SIZES = [Struct('>B'), Struct('>H'), Struct('>I')]
 _NUMBERS = {
@@ -72,7 +73,8 @@ class TreeReader:
         self._window, self._begun, self._most = b'', 0, _WINDOW[0]
         self._others = 0
         self._letters = max(_LETTERS * source.size, _FEW_LETTERS)
-        self._last: tuple[bytes, ArraySpec] | None = None
+        # What stood before the bytes of the last arrays, the head of the extension too: neighbours are often of one form.
+        self._heads: list[tuple[bytes, ArraySpec, int]] = []
 
     def read(self) -> None:
         """Reads the whole file.
@@ -94,10 +96,14 @@ class TreeReader:
             if index is None:
                 stack.pop()
                 continue
-            name = stack[-1].prefix + (str(index) if stack[-1].is_list else self._key(stack[-1].prefix))
+            prefix = stack[-1].prefix
+            if self._heads and not stack[-1].is_list and self._usual(prefix):
+                continue
+            name = prefix + (str(index) if stack[-1].is_list else self._key(prefix))
             self._letters -= len(name)
             if self._letters < 0:
                 raise self._wrong(name[:100], 'names that take no more memory than the file', 'longer ones')
+            start = self._at
             kind, value = self._token(name)
             if kind == 'dict' and self._skips_mark(name, value):
                 self._chunked(name, value)
@@ -106,11 +112,35 @@ class TreeReader:
                     raise self._wrong(name, f'at most {_DEEPEST} levels', 'more')
                 stack.append(_Open(f'{name}.', value, is_list=kind == 'list'))
             elif kind == 'ext':
-                self._extension(name, value)
+                self._extension(name, value, start)
             else:
                 self._other(name, kind, value)
         if self._at != self._source.size:
             raise self._wrong('the end', f'it after {self._at} bytes', self._source.size)
+
+    def _usual(self, prefix: str) -> bool:
+        """Passes a short key and an array whose head is equal to one of the last; False where something else comes."""
+        window, at = self._window, self._at - self._begun
+        if not at < len(window) or not 0xA0 <= window[at] < 0xC0:
+            return False
+        end = at + window[at] - 0x9F
+        for head, spec, nbytes in self._heads:
+            if window.startswith(head, end):
+                start = self._begun + end + len(head)
+                try:
+                    name = prefix + window[at + 1 : end].decode()
+                except UnicodeDecodeError:
+                    return False
+                if len(name) > self._letters or start + nbytes > self._source.size or CHUNKED in name:
+                    return False
+                if name in self.specs or name in self.metadata:
+                    return False
+                self._letters -= len(name)
+                self.specs[name] = spec
+                self._place(name, ((start, nbytes),))
+                self._skip_to(start + nbytes)
+                return True
+        return False
 
     def _key(self, prefix: str) -> str:
         kind, value = self._token(f'a key of {prefix!r}')
@@ -137,13 +167,16 @@ class TreeReader:
         else:
             self.metadata[name] = value
 
-    def _extension(self, name: str, size: int) -> None:
+    def _extension(self, name: str, size: int, start: int) -> None:
         (code,) = self._take(name, 1)
         end = self._at + size
         if code == NDARRAY:
             spec = self._head(name, end)
             self._add(name, spec)
             self._place(name, ((self._at, end - self._at),))
+            if start >= self._begun:  # else it was read in two windows
+                head = self._window[start - self._begun : self._at - self._begun]
+                self._heads = [(head, spec, end - self._at), *self._heads[:3]]
         elif code == SCALAR:
             spec = self._head(name, end)
             if spec.shape:
@@ -218,13 +251,6 @@ class TreeReader:
         """Reads what stands before the bytes of an array, which must end where its extension does."""
         if end > self._source.size:
             raise self._wrong(name, f'an array up to byte {end}', f'a file of {self._source.size} bytes')
-        start = self._at
-        if self._last:  # neighbours are often of one form, and then their heads are equal
-            head, spec = self._last
-            nbytes = end - start - len(head)
-            if nbytes == _nbytes(*spec) and self._peek(name, len(head)) == head:
-                self._at += len(head)
-                return spec
         kinds = [self._token(name), self._token(name)]
         if kinds[0] != ('list', 3) or kinds[1][0] != 'list' or kinds[1][1] > 64:
             raise self._wrong(name, 'shape, dtype and bytes of an array', kinds)
@@ -239,12 +265,7 @@ class TreeReader:
             raise self._wrong(name, f'shape, dtype and {end - self._at} bytes of an array', [*axes, text, data])
         if text[1] not in self._dtypes:
             raise self._wrong(name, 'a dtype of NumPy or ml_dtypes', repr(text[1]))
-        spec = self._checked(name, text[1], tuple(size for _, size in axes), data[1])
-        # Not where it was read in two windows: then its start is no longer there.
-        self._last = (
-            (self._window[start - self._begun : self._at - self._begun], spec) if start >= self._begun else None
-        )
-        return spec
+        return self._checked(name, text[1], tuple(size for _, size in axes), data[1])
 
     def _checked(self, name: str, dtype: str, shape: tuple[int, ...], nbytes: int) -> ArraySpec:
         try:
@@ -262,10 +283,15 @@ class TreeReader:
 
     def _skips_mark(self, name: str, count: int) -> bool:
         """Whether a dict is an array in pieces; then its mark is passed."""
-        mark = b'\xb9' + CHUNKED.encode()
-        if not count or self._at + len(mark) > self._source.size or self._peek(name, len(mark)) != mark:
+        if not count or self._at + len(_MARK) > self._source.size:
             return False
-        self._at += len(mark)
+        at = self._at - self._begun
+        if at + len(_MARK) > len(self._window):
+            self._peek(name, len(_MARK))
+            at = 0
+        if not self._window.startswith(_MARK, at):
+            return False
+        self._at += len(_MARK)
         return True
 
     def _token(self, name: str, *, passing: bool = False) -> tuple[str, Any]:
@@ -275,7 +301,9 @@ class TreeReader:
             name: where it stands, for errors.
             passing: give the size of bytes too, and leave the bytes.
         """
-        (byte,) = self._take(name, 1)
+        at = self._at - self._begun
+        byte = self._window[at] if at < len(self._window) else self._peek(name, 1)[0]
+        self._at += 1
         if byte < 0x80:
             return 'int', byte
         if byte >= 0xE0:

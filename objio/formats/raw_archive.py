@@ -1,6 +1,7 @@
 """Reads arrays that lie in a file without checksums, in one stretch or several, as the stored bytes or nearly so."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,6 +17,11 @@ _ALIGNMENT = 64
 
 Stretch = tuple[int, int]
 """Where bytes start in the file, and how many there are."""
+
+
+@lru_cache(maxsize=4096)  # thousands of arrays have a few forms
+def _nbytes(spec: ArraySpec) -> int:
+    return stored(spec.dtype).nbytes(spec.shape)
 
 
 class Places(NamedTuple):
@@ -47,8 +53,7 @@ class RawArchive:
 
     def nbytes(self, name: str) -> int:
         """See `Archive`."""
-        spec = self.specs[name]
-        return stored(spec.dtype).nbytes(spec.shape)
+        return _nbytes(self.specs[name])
 
     def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
         """See `Archive`; there is no checksum that `verify` could ask for."""
@@ -112,12 +117,15 @@ class RawArchive:
             self._source.read_into(first, run)
         else:
             run = pages[first:end]
+        room = memoryview(b'')  # for copies of what lies at odd addresses
         for name in names:
-            form = stored(self.specs[name].dtype)
-            start, nbytes = self._places.starts[name], self.nbytes(name)
+            spec, start = self.specs[name], self._places.starts[name]
+            form, nbytes = stored(spec.dtype), _nbytes(spec)
             array = run[start - first : start - first + nbytes]
             if start % form.dtype.alignment:
-                copy = allocate(nbytes)
+                if len(room) < nbytes:
+                    room = allocate(max(len(run), nbytes))
+                copy, room = room[:nbytes], room[nbytes + -nbytes % _ALIGNMENT :]
                 copy[:] = array
                 array = copy
             if form.limits is not None:

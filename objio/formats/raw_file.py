@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, Sink
 
-_PIECE = 4 << 20  # bytes that are written at a time, so that the disk starts early and progress is told
+_PIECE = 1 << 20  # bytes that are written at a time, so that the disk starts early and progress is told
 _SMALL = 1 << 18  # up to here an array is gathered with its neighbours and written with them
 _GATHERED = 1 << 17  # bytes of small arrays that are written together
 _TOGETHER = 2048  # heads and arrays that are written together at most: each takes memory besides its bytes

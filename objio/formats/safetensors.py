@@ -108,7 +108,8 @@ def encode(
         return _pack(blocks(name)) if specs[name].dtype == _PACKED else blocks(name)
 
     parts = [(b'', name, sizes[name]) for name in order]
-    return RawFile(specs, pack('<Q', len(table)) + table, parts, in_file)
+    packed = any(spec.dtype == _PACKED for spec in specs.values())
+    return RawFile(specs, pack('<Q', len(table)) + table, parts, in_file if packed else blocks)
 
 
 def _sizes(specs: Mapping[str, ArraySpec]) -> Iterator[int]:
