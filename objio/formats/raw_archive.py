@@ -117,7 +117,7 @@ class RawArchive:
             self._source.read_into(first, run)
         else:
             run = pages[first:end]
-        room = memoryview(b'')  # for copies of what lies at odd addresses
+        room = memoryview(bytearray())  # for copies of what lies at odd addresses
         for name in names:
             spec, start = self.specs[name], self._places.starts[name]
             form, nbytes = stored(spec.dtype), _nbytes(spec)
