@@ -7,6 +7,7 @@ prints its traceback and ends badly, and so does the program.
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter, deque
@@ -22,6 +23,7 @@ import objio
 CREW = multiprocessing.get_context('fork')
 SIZES = (1_000, 7_000, 40_000, 150_000)  # of each writer's body, in numbers; the last takes several system calls
 MANY = 100_000  # more than any writer saves
+LIMIT_S = 600
 READ_AGAIN = 20  # mapped reads that a reader keeps, to see that later saves do not reach them
 
 
@@ -51,6 +53,7 @@ def together(members: list[Callable[[Event], Any]], followers: list[Callable[[Ev
     begin, done = CREW.Barrier(len(members) + len(followers)), CREW.Event()
 
     def work(member: Callable[[Event], Any], sender: Any) -> None:
+        signal.alarm(LIMIT_S)  # whatever becomes of the others, nobody runs on for ever
         begin.wait()
         sender.send(member(done))
 

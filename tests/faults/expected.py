@@ -77,6 +77,12 @@ class Expected:
         choice = [*sorted(self.files), max(self.files, default=self.base) + 1, self.base]
         return choice[number % len(choice)]
 
+    def upwards(self, step: int) -> int:
+        """An index from the newest one on; 3 is the place of a damaged save where one is in the way."""
+        newest = max(self.whole(), default=self.base)
+        in_the_way = [idx for idx, file in self.files.items() if file.known and idx >= newest]
+        return min(in_the_way) if step == 3 and in_the_way else newest + step
+
     def make_way(self, idx: int) -> None:
         """What is known to be damaged has another name from now on."""
         if idx in self.files and self.files[idx].known:

@@ -80,12 +80,11 @@ class Folder(Expected, RuleBasedStateMachine):
         assert (failed.idx, self.policy['background']) == (idx, True)
         return failed.__cause__
 
-    @rule(step=st.integers(0, 2), loss=st.sampled_from([None, *NUMBERS, math.nan]), watched=st.booleans())
+    @rule(step=st.integers(0, 3), loss=st.sampled_from([None, *NUMBERS, math.nan]), watched=st.booleans())
     def save(self, step: int, loss: float | None, watched: bool) -> None:
         """A save replaces an equal one and thins out the rest, but for one that is being watched."""
         self.counted['save'] += 1
-        whole = self.whole()
-        idx = whole[-1] + step if whole else self.base + step
+        whole, idx = self.whole(), self.upwards(step)
         watch = self.ckpt.watch(timeout=0)
         held = [next(watch)[0]] if watched and whole else []
         assert held == whole[: len(held)]
@@ -97,11 +96,10 @@ class Folder(Expected, RuleBasedStateMachine):
         for gone in self.goers(idx, *held):
             del self.files[gone]
 
-    @rule(step=st.integers(0, 2), loss=st.sampled_from([None, *NUMBERS]), at=st.integers(0, 16))
+    @rule(step=st.integers(0, 3), loss=st.sampled_from([None, *NUMBERS]), at=st.integers(0, 12))
     def killed_save(self, step: int, loss: float | None, at: int) -> None:
         """A save that is killed has happened or not; what it meant to remove is there or not; the next process goes on."""
-        whole = self.whole()
-        idx = whole[-1] + step if whole else self.base + step
+        idx = self.upwards(step)
         with interrupted(at, None) as calls:
             raised = self.attempt(idx, loss)
         assert isinstance(raised, Killed) == (calls.cut is not None)
@@ -117,11 +115,10 @@ class Folder(Expected, RuleBasedStateMachine):
         assert all(name.startswith('.objio-') for name in left)
         self.open(self.policy)
 
-    @rule(step=st.integers(0, 2), at=st.integers(0, 16), code=st.sampled_from([errno.ENOSPC, errno.EIO, errno.EDQUOT]))
+    @rule(step=st.integers(0, 3), at=st.integers(0, 12), code=st.sampled_from([errno.ENOSPC, errno.EIO, errno.EDQUOT]))
     def failed_save(self, step: int, at: int, code: int) -> None:
         """A disk that errs once fails the save without a trace, unless it had happened, and then the error says so."""
-        whole = self.whole()
-        idx = whole[-1] + step if whole else self.base + step
+        idx = self.upwards(step)
         with interrupted(at, code) as calls:
             raised = self.attempt(idx, 0.5)
         self.counted['failed save' if calls.cut else 'save'] += 1

@@ -25,7 +25,7 @@ def test_whatever_happens_to_a_folder(
         steps = amount(30, 50)
         counted: ClassVar[Counter[str]] = Counter({'run': 0})
 
-    wanted, seeds = amount(20, 1000) // SHARES, []
+    wanted, seeds = amount(40, 1000) // SHARES, []
     while Run.counted['run'] < wanted:
         seeds.append(seed + len(seeds))
         options = settings(
