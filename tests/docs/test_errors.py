@@ -204,6 +204,20 @@ def _(w: Any) -> None:
     objio.save_var_collection('new.npz', w.vc, metadata={'a': (1, 2)})
 
 
+@case('ties, typed keys or dtypes that .safetensors or .msgpack cannot hold')
+def _(w: Any) -> None:
+    with pytest.raises(objio.UnsaveableError):
+        objio.save_var_collection('new.msgpack', tree(bad=jax.random.key(0)))
+    objio.save_var_collection('new.safetensors', tree(bad=jnp.ones(2, jnp.int4)))
+
+
+@case('metadata that is no text for .safetensors, or any for .msgpack')
+def _(w: Any) -> None:
+    with pytest.raises(TypeError):
+        objio.save_var_collection('new.msgpack', w.vc, metadata={'a': 'b'})
+    objio.save_var_collection('new.safetensors', w.vc, metadata={'a': 1})
+
+
 @case('a folder that is not there')
 def _(w: Any) -> None:
     objio.save_var_collection('nowhere/new.npz', w.vc)
