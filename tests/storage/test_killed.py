@@ -45,6 +45,7 @@ class Tracer:
 
     def calls(self) -> list[tuple[str, int]]:
         """Each call between the two marks: its name, and the how-manieth of that name it is in the whole program."""
+        self.run()  # Python may have to compile, and writes down what it did: calls that later runs do not make
         assert self.run() == 0
         seen: Counter[str] = Counter()
         found = []
