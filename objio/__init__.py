@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from objio.io.ops import load_var_collection, plan_load, save_var_collection
     from objio.io.pickling import load_module, save_module
     from objio.io.plan import LoadPlan, LoadReport
-    from objio.models.config import Config, mutable
+    from objio.models.config import Config
     from objio.models.model import Model
+    from objio.models.settings import mutable
     from objio.variables import (
         BaseState,
         BaseVar,
@@ -114,8 +115,9 @@ _HOMES = {
     'objio.io.ops': ('load_var_collection', 'plan_load', 'save_var_collection'),
     'objio.io.pickling': ('load_module', 'save_module'),
     'objio.io.plan': ('LoadPlan', 'LoadReport'),
-    'objio.models.config': ('Config', 'mutable'),
+    'objio.models.config': ('Config',),
     'objio.models.model': ('Model',),
+    'objio.models.settings': ('mutable',),
     'objio.variables': (
         'BaseState',
         'BaseVar',

@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 import pydantic
 
 from objio.errors import ConfigConflict
-from objio.models.config import Config, is_mutable, json_values, mark
+from objio.models.config import Config
 from objio.models.record import Record
+from objio.models.settings import is_mutable, json_values, mark
 
 Saved = Literal['no', 'given', 'default']
 

@@ -15,8 +15,9 @@ from objio.errors import ConfigConflict, FormatError
 from objio.formats import Archive, manifest
 from objio.io.files import opened
 from objio.io.metrics import CONFIG_KEY
-from objio.models.config import Config, json_values
+from objio.models.config import Config
 from objio.models.registry import name_of
+from objio.models.settings import json_values
 
 WEIGHTS, COPY = 'model.npz', 'config.json'
 _LOG = logging.getLogger('objio')
