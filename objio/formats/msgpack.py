@@ -40,8 +40,6 @@ _LOW_BITS = {'int1': 1, 'int2': 3, 'int4': 15, 'uint1': 1, 'uint2': 3, 'uint4': 
 _LOW_BITS |= {'float4_e2m1fn': 15, 'float6_e2m3fn': 63, 'float6_e3m2fn': 63}
 _SIGNS = {'int1': 1, 'int2': 2, 'int4': 8}
 
-_packer = msgpack.Packer()
-
 
 def encode(
     specs: Mapping[str, ArraySpec], blocks: Blocks, aliases: Mapping[str, str], metadata: Mapping[str, Any]
@@ -82,10 +80,11 @@ def encode_tree(
     parts: list[Part] = []
     cuts: dict[str, list[int]] = {}
     turned = False
-    for key, value in _items(_nested(specs, rest)):
+    packer = msgpack.Packer()
+    for key, value in _items(_nested(specs, rest), packer):
         text += key
         if type(value) is not str:
-            text += _packer.pack_map_header(len(value)) if type(value) is dict else value
+            text += packer.pack_map_header(len(value)) if type(value) is dict else value
             continue
         name, spec = value, specs[value]
         try:
@@ -117,7 +116,7 @@ def _nested(specs: Mapping[str, ArraySpec], rest: Mapping[str, Any]) -> dict[str
         UnsaveableError: a name is the path to others.
     """
     root: dict[str, Any] = {}
-    others = {name: {} if value == {} else bytes(_packer.pack(value)) for name, value in rest.items()}
+    others = {name: {} if value == {} else bytes(msgpack.packb(value)) for name, value in rest.items()}
     for name in (*specs, *others):
         *path, last = name.split('.')
         node = root
@@ -138,14 +137,13 @@ def _both(name: str, other: str) -> UnsaveableError:
     )
 
 
-def _items(tree: dict[str, Any]) -> Iterator[tuple[bytes, Any]]:
+def _items(tree: dict[str, Any], packer: msgpack.Packer) -> Iterator[tuple[bytes, Any]]:
     """Each key as the file has it, and what it stands for, in the order of the file; first the tree itself."""
     yield b'', tree
     begun = [iter(tree.items())]
-    pack_key = _packer.pack
     while begun:
         for key, value in begun[-1]:
-            yield pack_key(key), value
+            yield packer.pack(key), value
             if type(value) is dict:
                 begun.append(iter(value.items()))
                 break
@@ -177,10 +175,10 @@ def _pieces_head(spec: ArraySpec, sizes: list[int]) -> bytes:
     axes = {str(index): size for index, size in enumerate(spec.shape)}
     return b''.join(
         (
-            _packer.pack_map_header(3),
-            *map(_packer.pack, (CHUNKED, True, 'shape', axes, 'chunks')),
-            _packer.pack_map_header(len(sizes)),
-            _packer.pack('0'),
+            b'\x83',
+            *map(msgpack.packb, (CHUNKED, True, 'shape', axes, 'chunks')),
+            msgpack.Packer().pack_map_header(len(sizes)),
+            msgpack.packb('0'),
             _array_head(_piece(spec, sizes[0]), sizes[0]),
         )
     )
@@ -189,7 +187,7 @@ def _pieces_head(spec: ArraySpec, sizes: list[int]) -> bytes:
 def _between(spec: ArraySpec, sizes: list[int]) -> list[bytes]:
     """What stands before each piece of an array but the first."""
     return [
-        _packer.pack(str(index)) + _array_head(_piece(spec, size), size) for index, size in enumerate(sizes) if index
+        msgpack.packb(str(index)) + _array_head(_piece(spec, size), size) for index, size in enumerate(sizes) if index
     ]
 
 
@@ -201,7 +199,7 @@ def _piece(spec: ArraySpec, nbytes: int) -> ArraySpec:
 def _array_head(spec: ArraySpec, nbytes: int) -> bytes:
     """What stands before the bytes of an array: the extension's head, shape and dtype."""
     width = (nbytes > 0xFF) + (nbytes > 0xFFFF)
-    inside = b'\x93' + bytes(_packer.pack(spec.shape)) + bytes(_packer.pack(spec.dtype))
+    inside = b'\x93' + bytes(msgpack.packb(spec.shape)) + bytes(msgpack.packb(spec.dtype))
     inside += pack(f'>B{"BHI"[width]}', 0xC4 + width, nbytes)
     size = len(inside) + nbytes
     if size in (1, 2, 4, 8, 16):
