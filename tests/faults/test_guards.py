@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from faults import guards_folders, guards_foreign, guards_formats, guards_io, guards_storage
+from faults import guards_folders, guards_foreign, guards_formats, guards_interop, guards_io, guards_storage
 from faults.guards import Guard
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +20,7 @@ ROOMS = {
     'storage': guards_storage.GUARDS,
     'formats': guards_formats.GUARDS,
     'foreign': guards_foreign.GUARDS,
+    'interop': guards_interop.GUARDS,
     'io': guards_io.GUARDS,
     'folders': guards_folders.GUARDS,
 }

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from flax import serialization
 from safetensors import SafetensorError, deserialize
-from support_formats import MemorySource
+from support_formats import MemorySource, allocate
 from support_interop import FORMATS, opened, outcome, table, written
 
 from objio.errors import FormatError
@@ -59,6 +59,21 @@ def test_every_changed_bit_shows_or_is_in_a_number(form: ModuleType) -> None:
         data[bit // 8] ^= 1 << bit % 8
     # A space behind the table may become another, and a control character is none.
     assert all(form is safetensors and data[place] in b' ' for place in unseen)
+
+
+@pytest.mark.parametrize('form', FORMATS)
+def test_a_bool_is_0_or_1(form: ModuleType) -> None:
+    """Without a checksum the values of a dtype are checked all the same, whichever way they are read."""
+    data = written(form, {'a': np.array([True, True, False])})
+    archive = opened(form, data.replace(b'\1\1\0', b'\1\2\0'))
+    for read in (
+        lambda: archive.read_into('a', memoryview(bytearray(3))),
+        lambda: list(archive.pieces('a', memoryview(bytearray(2)))),
+        lambda: list(archive.read_small(['a'], allocate)),
+        lambda: archive.mapped('a'),
+    ):
+        with pytest.raises(FormatError, match="'a': bool is stored as 0 to 1, found 2"):
+            read()
 
 
 LIES: list[tuple[Any, bytes, str]] = [

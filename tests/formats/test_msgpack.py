@@ -177,6 +177,12 @@ def test_a_single_large_array_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         opened(ours, serialization.msgpack_serialize(np.ones(3)))
 
 
+def in_pieces(*pieces: tuple[tuple[int, ...], str, bytes]) -> dict[str, Any]:
+    """Two bytes as a large array, in these pieces."""
+    chunks = {str(index): msgpack.ExtType(1, msgpack.packb(piece)) for index, piece in enumerate(pieces)}
+    return {'a': {ours.CHUNKED: True, 'shape': {'0': 2}, 'chunks': chunks}}
+
+
 STRANGE: list[tuple[Any, str]] = [
     ({'a': msgpack.ExtType(9, b'x')}, 'an extension of Flax'),
     ({'a': msgpack.ExtType(1, msgpack.packb(((2,), 'str96', b'12')))}, 'a dtype of NumPy or ml_dtypes'),
@@ -192,6 +198,9 @@ STRANGE: list[tuple[Any, str]] = [
     ({'a': {ours.CHUNKED: True, 'shape': {'0': 2}, 'chunks': {}}}, 'pieces of one dtype'),
     ({'a': {ours.CHUNKED: True, 'shape': {'1': 2}, 'chunks': {}}}, 'the key 0'),
     ({'a': {ours.CHUNKED: True, 'chunks': {}, 'shape': {}}}, 'the mark, the shape'),
+    (in_pieces(((2, 1), 'uint8', b'12')), 'a flat piece'),
+    (in_pieces(((1,), 'uint8', b'1'), ((1,), 'int8', b'1')), 'pieces of one dtype'),
+    (in_pieces(((1,), 'uint8', b'1')), r'2 bytes for uint8 of shape \(2,\)'),
     ({1.5: 1}, 'text'),
 ]
 
