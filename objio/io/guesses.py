@@ -1,12 +1,21 @@
 """Which array of a file a missing variable probably is: by shape and dtype, by name, by number."""
 
-import functools
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from objio.io.families import (
+    Kinds,
+    agreed,
+    by_kind,
+    by_place,
+    mapping,
+    numbers_after,
+    parent_of,
+    possible_shifts,
+    prefixes,
+)
 from objio.io.likeness import SLOT, Likeness, likeness, parts, template
 
 _CUTOFF = 0.5  # less alike than this is not alike
@@ -14,21 +23,11 @@ _STRICT = 0.75  # where the shapes differ, so that only the names speak
 _MARGIN = 0.02  # by which the nearest name has to be nearer than the next
 _ALONE = 0.4  # what it costs to have become what no other name from the same place has become
 _LONELY = 0.3  # of that; who is so much alone is probably something else
-_POLLS = 3
+_POLLS = 3  # at the first all that are near have a say, then those that the one before made the nearest
 _NEAR = 0.1  # from the nearest name: those that may be the right one
 # Comparing two templates takes a microsecond for each pair of their words, and as long as 100 of them beside that.
 _WORK, _CHECKS, _COST = 500_000, 100_000, 100
-_SHIFTS = 64  # ways to shift a row of numbers that are tried
 _ROUNDS = 5  # each learns from the one before
-
-_LAST = re.compile(r'(?<![^\W_])[^\W_]+\W*$')
-
-Kinds = Mapping[str, Hashable]
-"""Name -> what two arrays must have in common for the one to be taken for the other, such as shape and dtype."""
-
-Families = dict[str, dict[tuple[int, ...], str]]
-"""Names that differ only in their numbers: template -> numbers -> name."""
-
 
 _Vote = tuple[str, int]  # what stands there now, and by how much the number that follows was raised
 _Ballot = dict[str, set[_Vote]]  # what stood there -> what it may have become
@@ -62,9 +61,10 @@ def guess(unused: Kinds, missing: Kinds) -> dict[str, str]:
     3. Within two families the numbers decide: all families in which a number stands at the same place must agree on one
        shift, 0 where that is possible, under which the numbers of the one are among those of the other. Numbers that
        differ without such a shift go by what single arrays of a kind have shown (`[1]` became `[3]`).
+    4. What is left of a module goes where the rest of it went, if there is one of its kind with a name that is alike.
 
-    Whatever a tie leaves open is not guessed. The result does not depend on the order of the names or on chance. Work is
-    bounded to about a second, also for tens of thousands of names; the smallest kinds are compared first.
+    Whatever a tie leaves open is not guessed. There is no chance in it. Work is bounded to about a second for ten thousand
+    names; the smallest kinds are compared first.
 
     Args:
         unused: the names in the file that the model lacks.
@@ -100,11 +100,11 @@ class _Guesser:
     checks: int = _CHECKS
 
     def __post_init__(self) -> None:
-        self.old = _by_kind(self.unused)
-        self.new = _by_kind(self.missing)
+        self.old = by_kind(self.unused)
+        self.new = by_kind(self.missing)
         self.taken: dict[Hashable, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
-        self.old_numbers = _numbers(self.old)
-        self.new_numbers = _numbers(self.new)
+        self.old_numbers = numbers_after(self.old)
+        self.new_numbers = numbers_after(self.new)
         shared = set(self.old) & set(self.new)
         self.kinds = sorted(
             (kind for kind in self.old if kind in shared), key=lambda kind: len(self.old[kind]) * len(self.new[kind])
@@ -124,6 +124,7 @@ class _Guesser:
         shifts = self._shifts()
         for pair in self.pairs:
             self._match(pair, shifts)
+        self._follow()
         return self.guesses
 
     def _compared(self) -> dict[Hashable, _Found]:
@@ -149,13 +150,13 @@ class _Guesser:
 
     def _ballot(self, kind: Hashable, old: str, new: str, slots: Iterable[tuple[int, int]]) -> _Ballot:
         """What two families, if they belong together, say of other names: place -> what became of it."""
-        ballot = {_parent(old): {(_parent(new), 0)}}
-        olds, news = _prefixes(old), _prefixes(new)
+        ballot = {parent_of(old): {(parent_of(new), 0)}}
+        olds, news = prefixes(old), prefixes(new)
         for i, j in slots:
             a, b = (
                 {numbers[k] for numbers in names} for k, names in ((i, self.old[kind][old]), (j, self.new[kind][new]))
             )
-            ballot[olds[i]] = {(news[j], shift) for shift in _shifts(a, b)}
+            ballot[olds[i]] = {(news[j], shift) for shift in possible_shifts(a, b)}
         return ballot
 
     def _alone(self, kind: Hashable) -> bool:
@@ -223,13 +224,13 @@ class _Guesser:
                 a, b = {numbers[i] for numbers in old}, {numbers[j] for numbers in new}
                 if pair.surely:
                     seen[place][min(a)].add(min(b))
-                votes[place].append(_shifts(a, b))
+                votes[place].append(possible_shifts(a, b))
         shifts: dict[tuple[str, str], Callable[[int], int | None]] = {}
         for place, found in votes.items():
-            shift = _agreed(set.intersection(*map(set, filter(None, found))) if any(found) else set())
+            shift = agreed(set.intersection(*map(set, filter(None, found))) if any(found) else set())
             if shift is None:
-                shift = _agreed(_shifts(self.old_numbers[place[0]], self.new_numbers[place[1]]))
-            shifts[place] = _mapping(seen[place], shift)
+                shift = agreed(possible_shifts(self.old_numbers[place[0]], self.new_numbers[place[1]]))
+            shifts[place] = mapping(seen[place], shift)
         return shifts
 
     def _match(self, pair: _Pair, shifts: Mapping[tuple[str, str], Callable[[int], int | None]]) -> None:
@@ -254,50 +255,26 @@ class _Guesser:
             if partner is not None:
                 self.guesses[name] = partner
 
-
-def _by_kind(kinds: Kinds) -> dict[Hashable, Families]:
-    """Kind -> its families."""
-    split = {name: template(name) for name in kinds}
-    # The first of `linear`, `linear_1`, `linear_2`, as Haiku and TensorFlow number, has the number 0.
-    numbered: dict[str, tuple[str, int]] = {}
-    for pattern in dict.fromkeys(pattern for pattern, _ in split.values()):
-        for i, before in enumerate(_prefixes(pattern)):
-            if before.endswith('_'):
-                numbered.setdefault(before[:-1] + pattern[len(before) + 1 :], (pattern, i))
-    families: dict[Hashable, Families] = defaultdict(lambda: defaultdict(dict))
-    for name, (pattern, numbers) in split.items():
-        family, place = numbered.get(pattern, (pattern, None))
-        member = numbers if place is None else (*numbers[:place], 0, *numbers[place:])
-        families[kinds[name]][family].setdefault(member, name)
-    return families
-
-
-def _numbers(kinds: Mapping[Hashable, Families]) -> dict[str, set[int]]:
-    """What stands before a number -> all numbers that follow it, of whatever kind."""
-    numbers: dict[str, set[int]] = defaultdict(set)
-    for families in kinds.values():
-        for pattern, family in families.items():
-            for i, before in enumerate(_prefixes(pattern)):
-                numbers[before].update(member[i] for member in family)
-    return numbers
-
-
-@functools.lru_cache(maxsize=1 << 15)
-def _prefixes(pattern: str) -> tuple[str, ...]:
-    """What stands before each number of a template."""
-    return tuple(pattern[:at] for at, letter in enumerate(pattern) if letter == SLOT)
+    def _follow(self) -> None:
+        """Lets what is left of a module go where the rest of it went."""
+        moved: dict[str, set[str]] = defaultdict(set)
+        for old, new in self.guesses.items():
+            moved[parent_of(old)].add(parent_of(new))
+        taken = set(self.guesses.values())
+        old_left = by_place(self.unused, self.guesses)
+        new_left = by_place(self.missing, taken)
+        for (parent, kind), names in old_left.items():
+            targets = new_left.get((next(iter(moved[parent])), kind), []) if len(moved[parent]) == 1 else []
+            if len(names) == len(targets) == 1:
+                old, new = (template(name[len(parent_of(name)) :])[0] for name in (names[0], targets[0]))
+                if likeness(old, new, self.learned).score >= self.cutoff:
+                    self.guesses[names[0]] = targets[0]
 
 
 def _places(pair: _Pair) -> dict[tuple[str, str], tuple[int, int]]:
     """What stands before two numbers that belong together -> which of the numbers they are."""
-    old, new = _prefixes(pair.old), _prefixes(pair.new)
+    old, new = prefixes(pair.old), prefixes(pair.new)
     return {(old[i], new[j]): (i, j) for i, j in pair.slots}
-
-
-@functools.lru_cache(maxsize=1 << 15)
-def _parent(pattern: str) -> str:
-    """A template without its last word."""
-    return _LAST.sub('', pattern)
 
 
 def _scores(found: _Found, support: _Support) -> dict[str, dict[str, float]]:
@@ -344,32 +321,3 @@ def _supported(ballot: _Ballot, support: _Support) -> float:
         return 1.0
     here = sum(max((support[place].get(vote, 0.0) for vote in votes), default=0.0) for place, votes in ballot.items())
     return here / (sum(max(support[place].values(), default=0.0) for place in ballot) or 1.0)
-
-
-def _shifts(old: set[int], new: set[int]) -> set[int]:
-    """All shifts under which the numbers of the smaller set are among those of the larger."""
-    if not old or not new:
-        return set()
-    smaller, larger, sign = (old, new, 1) if len(old) <= len(new) else (new, old, -1)
-    low, high = min(larger) - min(smaller), max(larger) - max(smaller)
-    tried = range(low, high + 1) if high - low < _SHIFTS else [0]
-    return {sign * shift for shift in tried if all(number + shift in larger for number in smaller)}
-
-
-def _agreed(shifts: set[int]) -> int | None:
-    """The one shift that is left; none at all where it is possible."""
-    if 0 in shifts:
-        return 0
-    return next(iter(shifts)) if len(shifts) == 1 else None
-
-
-def _mapping(seen: Mapping[int, set[int]], shift: int | None) -> Callable[[int], int | None]:
-    """From old numbers to new ones: as single arrays have shown, else by the shift."""
-
-    def number(old: int) -> int | None:
-        if shift is not None:
-            return old + shift
-        shown = seen.get(old, set())
-        return next(iter(shown)) if len(shown) == 1 else None
-
-    return number

@@ -216,7 +216,7 @@ class LoadPlan:
         specs = {name: variable.spec for name, variable in wanted.items()}
         found = likely(names.unused, specs, cast=names.cast, keyless=names.keyless, fits=fits)
         return Renames(
-            {origin[name]: model for name, model in found.guesses.items()},
+            {origin[name]: found.guesses[name] for name in names.unused if name in found.guesses},
             {model: (origin[name], how) for model, (name, how) in found.relatives.items()},
         )
 

@@ -1,78 +1,19 @@
 """Renames as few rules: the regular expressions that turn old names into new ones, and the code that says so."""
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from objio.io.likeness import template
+from objio.io.rules import Rule, candidates, distance, excepting, literal
 
 _RULES = 16  # more of them are no easier to read than the names
 _TRIED = 100  # candidates for each rule
 _EXAMPLES = 300  # names on which candidates are tried; the rules that come of it are tried on all
 _EXCEPTIONS = 4  # names that a rule may leave out one by one
+_LONGEST = 4095  # letters; Python makes no numbers of much longer ones
 _WIDTH = 88  # letters
-_TOKEN = re.compile(r'[0-9]+|[^\W\d_]+|.', re.DOTALL)
-_SPECIAL = re.compile(r'[.^$*+?{}\[\]\\|()]')
-# How many tokens beside the change a rule looks at, left and right.
-_CONTEXTS = (
-    (0, 0),
-    (1, 0),
-    (0, 1),
-    (1, 1),
-    (2, 1),
-    (1, 2),
-    (2, 2),
-    (3, 1),
-    (1, 3),
-    (4, 1),
-    (1, 4),
-    (1, 5),
-    (1, 6),
-    (1, 8),
-)
-
-Pieces = tuple[str | tuple[int, int], ...]
-"""What takes the place of a match: text, and groups (number, shift), numbers that are raised by the shift."""
-
-
-class Rule(NamedTuple):
-    """One pair of a `Renamer`."""
-
-    pattern: str
-    pieces: Pieces
-
-    @property
-    def pair(self) -> tuple[str, str | Callable[[re.Match[str]], str]]:
-        """What `Renamer` takes."""
-        if not self._shifted:
-            return self.pattern, self._text
-        return self.pattern, lambda found: ''.join(_filled(piece, found) for piece in self.pieces)
-
-    @property
-    def code(self) -> str:
-        """The pair as Python."""
-        if not self._shifted:
-            return f'({_quoted(self.pattern)}, {_quoted(self._text)})'
-        filled = [
-            piece.replace('{', '{{').replace('}', '}}') if isinstance(piece, str) else _expression(*piece)
-            for piece in self.pieces
-        ]
-        return f'({_quoted(self.pattern)}, lambda m: f{"".join(filled)!r})'
-
-    @property
-    def _shifted(self) -> bool:
-        return any(isinstance(piece, tuple) and piece[1] for piece in self.pieces)
-
-    @property
-    def _text(self) -> str:
-        """The replacement as `re.sub` reads it."""
-        texts = [piece.replace('\\', r'\\') if isinstance(piece, str) else rf'\{piece[0]}' for piece in self.pieces]
-        for i, text in enumerate(texts[:-1]):
-            if isinstance(self.pieces[i], tuple) and texts[i + 1][:1].isdigit():
-                texts[i] = rf'\g<{text[1:]}>'
-        return ''.join(texts)
 
 
 class Rewriting(NamedTuple):
@@ -110,11 +51,11 @@ def rewrite(
     rules = _Search(whole, names, kept, harmful).run()
     ways: list[Rewriting] = []
     if rules is not None:
-        literals = [_literal(rule) for rule in rules]
+        literals = [literal(rule) for rule in rules]
         if len(rules) > len(whole) or len(whole) == 1:
             ways.append(_of_dict(whole))
-        if all(literal is not None for literal in literals):
-            fragments = dict(literal for literal in literals if literal is not None)
+        fragments = dict(pair for pair in literals if pair is not None)
+        if len(fragments) == len(rules):
             ways.append(_of_dict(fragments))
         ways.append(Rewriting([rule.pair for rule in rules], _laid_out('[', [rule.code for rule in rules], ']')))
     if len(whole) <= _EXAMPLES:
@@ -189,7 +130,7 @@ class _Search:
             alike = (pattern, became, shifts, len(others)) if len(renames) > _EXAMPLES else old
             examples.setdefault(alike, (old, new))
         still = {template(name)[0]: name for name in kept}
-        self._complete = len(examples) <= _EXAMPLES
+        self._complete = len(examples) <= _EXAMPLES and max(map(len, names), default=0) <= _LONGEST
         self._now = [old for old, _ in examples.values()]
         self._target = [new for _, new in examples.values()]
         self._still = list(still.values())
@@ -212,7 +153,7 @@ class _Search:
         for now, target in zip(self._now, self._target, strict=True):
             if now != target:
                 if (now, target) not in self._candidates:
-                    self._candidates[now, target] = list(dict.fromkeys(_candidates(now, target)))
+                    self._candidates[now, target] = list(dict.fromkeys(candidates(now, target)))
                 counts.update(self._candidates[now, target])
                 pending += 1
         if max(counts.values(), default=0) * left < pending:
@@ -226,8 +167,8 @@ class _Search:
 
     def _fitting(self, rule: Rule) -> Rule | None:
         """The rule, or the rule with exceptions, once it is known to do no harm; it is carried out."""
-        literal = _literal(rule)
-        if literal is not None and any(literal[0] in name for name in self._still):
+        plain = literal(rule)
+        if plain is not None and any(plain[0] in name for name in self._still):
             return None  # as most are; to compile the pattern would take longer
         applied = _function([rule.pair])
         exceptions = []
@@ -238,7 +179,7 @@ class _Search:
                 if len(exceptions) > _EXCEPTIONS:
                     return None
         if exceptions:
-            rule = _but(rule, exceptions)
+            rule = excepting(rule, exceptions)
             applied = _function([rule.pair])
         if any(applied(name) != name for name in self._still):
             return None
@@ -247,146 +188,10 @@ class _Search:
         for old, new, target in zip(self._now, changed, self._target, strict=True):
             if old == new:
                 continue
-            if new in before or _distance(new, target) >= _distance(old, target):
+            if new in before or distance(new, target) >= distance(old, target):
                 return None
         if changed == self._now:
             return None
         self._now = changed
         self._free = {name: applied(now) for name, now in self._free.items()}
         return rule
-
-
-def _changes(old: str, new: str) -> tuple[list[str], list[str], list[tuple[int, int, int, int]]]:
-    """The tokens of two names, and from where to where they differ."""
-    a: list[str] = _TOKEN.findall(old)
-    b: list[str] = _TOKEN.findall(new)
-    x, y = (['0' if token.isdigit() else token for token in tokens] for tokens in (a, b))
-    changes: list[tuple[int, int, int, int]] = []
-    for kind, start_a, end_a, start_b, end_b in difflib.SequenceMatcher(None, x, y, autojunk=False).get_opcodes():
-        found = [(start_a, end_a, start_b, end_b)]
-        if kind == 'equal':  # but for the numbers
-            found = [(i, i + 1, j, j + 1) for i, j in zip(range(start_a, end_a), range(start_b, end_b), strict=True)]
-            found = [change for change in found if a[change[0]] != b[change[2]]]
-        for change in found:
-            if changes and changes[-1][1] == change[0] and changes[-1][3] == change[2]:
-                before = changes.pop()
-                changes.append((before[0], change[1], before[2], change[3]))
-            else:
-                changes.append(change)
-    return a, b, changes
-
-
-def _distance(old: str, new: str) -> int:
-    """How many tokens differ."""
-    return sum(end_a - start_a + end_b - start_b for start_a, end_a, start_b, end_b in _changes(old, new)[2])
-
-
-def _candidates(old: str, new: str) -> Iterator[Rule]:
-    """Rules that would do one of the changes between two names, the shorter ones first."""
-    a, b, changes = _changes(old, new)
-
-    def within(change: tuple[int, int, int, int], left: int, right: int) -> Iterator[Rule]:
-        start_a, end_a, start_b, end_b = change
-        start, end = max(0, start_a - left), min(len(a), end_a + right)
-        return _rules(a, start, end, [*a[start:start_a], *b[start_b:end_b], *a[end_a:end]])
-
-    for left, right in _CONTEXTS:
-        for change in changes:
-            yield from within(change, left, right)
-    for change in changes:
-        # Only in names that begin like this one.
-        for cut in range(1, change[0]):
-            if not a[cut - 1].isalnum():
-                for left, right in _CONTEXTS[:4]:
-                    if change[0] - left >= cut:
-                        for rule in within(change, left, right):
-                            if not rule.pattern.startswith('^'):
-                                yield _after(rule, f'^({_escaped("".join(a[:cut]))}.*)')
-    yield from _rules(a, 0, len(a), b)
-
-
-def _rules(a: list[str], start: int, end: int, new: list[str]) -> Iterator[Rule]:
-    """The rules that put `new` in the place of some tokens, which must not begin or end within a word."""
-    old = a[start:end]
-    if old and all(token.isdigit() for token in old):
-        return  # numbers with nothing beside them stand everywhere
-    lefts = ['^'] if start == 0 else []
-    rights = ['$'] if end == len(a) else []
-    if old and not old[0].isalpha() and not (start and old[0].isdigit() and a[start - 1].isdigit()):
-        lefts = ['', *lefts]
-    if old and not old[-1].isalpha():
-        rights = ['', *rights]
-    if not old and not (lefts or rights):
-        return
-    olds, news = [token for token in old if token.isdigit()], [token for token in new if token.isdigit()]
-    bodies = []
-    if len(olds) == len(news):
-        groups = iter(range(1, len(news) + 1))
-        shifts = iter([int(y) - int(x) for x, y in zip(olds, news, strict=True)])
-        pieces = tuple((next(groups), next(shifts)) if token.isdigit() else token for token in new)
-        bodies.append((''.join(r'(\d+)' if token.isdigit() else _escaped(token) for token in old), pieces))
-    if not bodies or (olds and not (old[0].isdigit() or old[-1].isdigit())):
-        bodies.append((_escaped(''.join(old)), tuple(new)))
-    for body, pieces in bodies:
-        for left in lefts or ([''] if not old else []):
-            for right in rights or ([''] if not old else []):
-                if body or left or right:
-                    yield Rule(left + body + right, _joined(pieces))
-
-
-def _joined(pieces: Pieces) -> Pieces:
-    """Neighbouring texts as one."""
-    joined: list[str | tuple[int, int]] = []
-    for piece in pieces:
-        if joined and isinstance(piece, str) and isinstance(joined[-1], str):
-            joined[-1] += piece
-        else:
-            joined.append(piece)
-    return tuple(joined)
-
-
-def _but(rule: Rule, exceptions: Iterable[str]) -> Rule:
-    """The rule, except for some whole names."""
-    spared = '|'.join(f'{_escaped(name)}$' for name in exceptions)
-    guard = rf'^(?!{spared})'
-    if rule.pattern.startswith('^'):
-        return Rule(guard + rule.pattern[1:], rule.pieces)
-    return _after(rule, f'{guard}(.*)')
-
-
-def _after(rule: Rule, start: str) -> Rule:
-    """The rule for the last match in a name that begins with `start`, a pattern with one group."""
-    pieces = tuple(piece if isinstance(piece, str) else (piece[0] + 1, piece[1]) for piece in rule.pieces)
-    return Rule(start + rule.pattern, _joined(((1, 0), *pieces)))
-
-
-def _literal(rule: Rule) -> tuple[str, str] | None:
-    """The rule as a key and a value of a dict, where it has neither groups nor anchors."""
-    plain = re.sub(r'\\(.)', r'\1', rule.pattern, flags=re.DOTALL)
-    if _escaped(plain) != rule.pattern or not all(isinstance(piece, str) for piece in rule.pieces):
-        return None
-    return plain, ''.join(piece for piece in rule.pieces if isinstance(piece, str))
-
-
-def _filled(piece: str | tuple[int, int], found: re.Match[str]) -> str:
-    if isinstance(piece, str):
-        return piece
-    group, shift = piece
-    return str(int(found[group]) + shift) if shift else str(found[group])
-
-
-def _expression(group: int, shift: int) -> str:
-    if not shift:
-        return f'{{m[{group}]}}'
-    return f'{{int(m[{group}]) {"+" if shift > 0 else "-"} {abs(shift)}}}'
-
-
-def _escaped(text: str) -> str:
-    """The text as a pattern; `re.escape` would escape more than has to be."""
-    return _SPECIAL.sub(r'\\\g<0>', text)
-
-
-def _quoted(text: str) -> str:
-    """The text as Python, raw where that is easier to read."""
-    raw = '\\' in text and "'" not in text and text.isprintable() and not text.endswith('\\')
-    return f"r'{text}'" if raw else repr(text)

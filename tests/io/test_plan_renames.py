@@ -1,7 +1,9 @@
 """Likely renames: guessed where they are unambiguous, printed as a Renamer that does exactly them, never done unasked."""
 
 import io
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -213,7 +215,7 @@ def test_what_a_rule_must_not_touch_is_excepted() -> None:
     assert way.code == r"[(r'^(?!model\.head\.w$)model\.', '')]"
 
 
-names = st.text('ab_.[]()0123/\\{}\'"$ é', min_size=1, max_size=8)
+names = st.text('ab_.[]()0123/\\{}\'"$ é\n²٣', min_size=1, max_size=8)
 
 
 @given(st.lists(names, unique=True, max_size=8), st.lists(names, unique=True, max_size=8), st.data())
@@ -265,6 +267,30 @@ def test_ten_thousand_names_take_a_bounded_time(monkeypatch: pytest.MonkeyPatch)
     assert guess(dict.fromkeys(words, 1), dict.fromkeys([f'{word}x' for word in words], 1)) is not None
     assert len(compared) < 20_000
     assert time.process_time() - start < 10  # a second, on a machine that does nothing else
+
+
+def test_a_network_of_objax_that_was_rewritten() -> None:
+    """A real file of Objax loads into a module whose layers are attributes now, by what the plan guesses."""
+
+    class Net(objio.Module):
+        def __init__(self) -> None:
+            self.conv, self.norm = objio.nn.Conv2D(1, 2, 3), objio.nn.BatchNorm2D(2)
+            self.hidden, self.twice = objio.nn.Linear(32, 3), objio.nn.Linear(3, 3)
+
+    net = Net()
+    file = Path(__file__).parents[1] / 'data' / 'objax-1.8.0.npz'
+    chosen: dict[str, Any] = {'skip': ['opt', 'ema', 'rng']}
+    plan = objio.plan_load(file, net.vars(), **chosen)
+    old = {0: 'conv(Conv2D)', 1: 'norm(BatchNorm2D)', 4: 'hidden(Linear)', 5: 'twice(Linear)'}
+    for name, new in plan.guesses.items():
+        found = re.fullmatch(r'\(Sequential\)\[(\d)\]\(\w+\)\.(\w+)', name)
+        assert found
+        assert new == f'(Net).{old[int(found[1])]}.{found[2]}'
+    assert len(plan.guesses) == 10
+    objio.load_var_collection(file, net.vars(), printed(plan), **chosen)
+    with objio.open(file) as saved:
+        for name, new in plan.guesses.items():
+            assert (np.asarray(net.vars()[new].value) == saved[name]).all()
 
 
 def test_many_guesses_are_not_spelled_out() -> None:
