@@ -52,7 +52,7 @@ def looks_like(source: Source) -> str:
     for mark, kind in _STARTS.items():
         if start.startswith(mark):
             return f'it looks like {kind}'
-    if start[0] == 0x80 and 2 <= start[1:2][0] <= 5:
+    if start[0] == 0x80 and start[1:2] in (b'\2', b'\3', b'\4', b'\5'):
         return 'it looks like a pickle, which can run any code when loaded; objio never loads one here'
     if start[8:9] == b'{':
         return 'it looks like a safetensors file; give it the suffix .safetensors'

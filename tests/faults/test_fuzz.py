@@ -76,6 +76,15 @@ def test_files_that_lie_with_right_checksums(
     figure('fuzz', sum(outcomes.values()), f'seed {seed}: {dict(outcomes)}, {grown / 1e6:.0f} MB more memory')
 
 
+@pytest.mark.proves('fuzz')
+def test_every_file_of_up_to_two_bytes(amount: Amount, figure: Figure) -> None:
+    """Not even the smallest files, all of which can be tried, are anything but a FormatError."""
+    ones = [bytes([byte]) for byte in range(256)]
+    files = [b'', *ones, *(one + other for one in ones for other in ones[:: amount(32, 1)])]
+    assert not any(map(read, files))
+    figure('fuzz', len(files))
+
+
 @pytest.mark.full
 @pytest.mark.proves('atheris')
 @pytest.mark.parametrize('half', [0, 1])

@@ -218,6 +218,7 @@ def test_an_error_of_the_disk_is_no_damage() -> None:
     [
         (b'', r'net\.npz: this is no npz file: it is empty \(0 bytes\)'),
         (b'x', 'no npz file: it starts with'),
+        (b'\x80', 'no npz file: it starts with'),
         (bytes(500), 'starts with zeros'),
         (b'\x80\x04\x95' + b'a' * 100, 'looks like a pickle'),
         (b'\x89HDF\r\n\x1a\n' + bytes(100), 'looks like an HDF5 file'),
