@@ -20,6 +20,7 @@ from objio.io import guesses as guessing
 from objio.io.guesses import guess
 from objio.io.likeness import likeness, template
 from objio.io.rewriting import rewrite
+from objio.io.rules import Rule
 
 
 def file_of(arrays: dict[str, Any]) -> io.BytesIO:
@@ -86,6 +87,12 @@ def test_a_plan_of_a_moved_network_loads_it() -> None:
             {'left.w': (2,), 'right.w': (2,), 'left.k': (3,), 'right.k': (4,)},
             {'a.w': (2,), 'b.w': (2,), 'a.k': (4,), 'b.k': (3,)},
             {'left.k': 'b.k', 'right.k': 'a.k', 'left.w': 'b.w', 'right.w': 'a.w'},
+        ),
+        # and so does what is certain of its words
+        (
+            {'mlp.w': (3,), 'x.mlp.k': (2,), 'x.att.k': (2,)},
+            {'ffn.w': (3,), 'y.ffn.k': (2,), 'y.sa.k': (2,)},
+            {'mlp.w': 'ffn.w', 'x.mlp.k': 'y.ffn.k'},
         ),
         # a row of numbers moved by one, and one of them is missing
         (
@@ -183,6 +190,18 @@ def test_both_names_of_a_tied_variable_may_be_renamed() -> None:
     assert str(plan).endswith(r"renamer = objio.Renamer([(r'^model\.', '')])")
     assert objio.load_var_collection(file, vc, plan.renamer).missing == ()
     assert tied.value.sum() == 10
+    # the same where the variable has its value already, by its other name
+    arrays = {
+        'embed.w': embed,
+        'model.head.w': embed,
+        'model.b': objio.TrainVar(jnp.ones(3)),
+        'model.c': objio.TrainVar(jnp.ones(4)),
+    }
+    objio.save_var_collection(file := io.BytesIO(), objio.VarCollection(arrays))
+    vc = objio.VarCollection({**dict(vc.items()), 'c': objio.TrainVar(jnp.zeros(4))})
+    plan = objio.plan_load(file, vc)
+    assert str(plan).endswith(r"renamer = objio.Renamer([(r'^model\.', '')])")
+    assert objio.load_var_collection(file, vc, plan.renamer).missing == ()
 
 
 @pytest.mark.parametrize(
@@ -213,6 +232,21 @@ def test_what_a_rule_must_not_touch_is_excepted() -> None:
     renames = {f'model.{x}.w': f'{x}.w' for x in 'abc'}
     way = rewrite(renames, [*renames, 'model.head.w'], [], lambda old, new: new == 'head.w')
     assert way.code == r"[(r'^(?!model\.head\.w$)model\.', '')]"
+
+
+def test_a_rule_makes_no_two_names_one() -> None:
+    """Also names that no one wants stay apart: a renamer that makes two of them one could not be used."""
+    renames = {f'model.{x}.w': f'{x}.w' for x in 'abc'}
+    way = rewrite(renames, [*renames, 'model.z', 'z'], [], lambda old, new: False)
+    renamer = objio.Renamer(way.rules)
+    assert len({renamer(name) for name in [*renames, 'model.z', 'z']}) == 5
+
+
+def test_a_group_before_a_digit_keeps_its_number() -> None:
+    """The replacement of the first group and then a 2 is not the twelfth group."""
+    rule = Rule('^(a)b', ((1, 0), '2'))
+    assert eval(rule.code) == rule.pair
+    assert objio.Renamer([rule.pair])('ab') == 'a2'
 
 
 names = st.text('ab_.[]()0123/\\{}\'"$ é\n²٣', min_size=1, max_size=8)
