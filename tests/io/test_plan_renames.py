@@ -92,7 +92,7 @@ def test_a_plan_of_a_moved_network_loads_it() -> None:
         (
             {'mlp.w': (3,), 'x.mlp.k': (2,), 'x.att.k': (2,)},
             {'ffn.w': (3,), 'y.ffn.k': (2,), 'y.sa.k': (2,)},
-            {'mlp.w': 'ffn.w', 'x.mlp.k': 'y.ffn.k'},
+            {'mlp.w': 'ffn.w', 'x.mlp.k': 'y.ffn.k', 'x.att.k': 'y.sa.k'},
         ),
         # a row of numbers moved by one, and one of them is missing
         (
