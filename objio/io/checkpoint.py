@@ -62,6 +62,8 @@ class Checkpoint:
     LOAD_FN: Callable[..., Any] = staticmethod(load_var_collection)
     SAVE_FN: Callable[..., Any] = staticmethod(save_var_collection)
 
+    _LATE = False  # whether the first save makes the folder, and until then a missing one is an empty one
+
     def __init__(
         self,
         logdir: str | os.PathLike[str],
@@ -89,12 +91,13 @@ class Checkpoint:
             self.checkpoint_idx,
             judged=own_save or own_load,
             measured=best_metric is not None,
+            late=self._LATE,
         )
         self._recorder = Recorder(self._folder, self.SAVE_FN, self._policy, own=own_save, durable=durable)
         self._restorer = Restorer(self._folder, self.LOAD_FN, own=own_load)
         self._writer = Writer()
         self._changed = threading.Condition()
-        if makedir:
+        if makedir and not self._LATE:
             storage.make_folder(self._folder.path)
         if os.path.isdir(self._folder.path):
             storage.sweep(self._folder.path)

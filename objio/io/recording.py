@@ -58,7 +58,7 @@ class Recorder:
             raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
         content = dict(metadata or {})
         for key in content:
-            if isinstance(key, str) and key.startswith('objio.'):
+            if isinstance(key, str) and key.startswith('objio.') and key != metrics_io.CONFIG_KEY:
                 raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
         if metrics is not None:
             content[metrics_io.KEY] = metrics_io.encode(metrics)
@@ -120,6 +120,10 @@ class Recorder:
             SaveNotDurable: the save is in place, but its folder could not be synced; nothing was removed.
             Exception: what the saving function raises; nothing was removed.
         """
+        with self._folder.made():
+            return self._write(put, idx, options)
+
+    def _write(self, put: Put, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:
         path = self._folder.path_for(idx)
         storage.sweep(self._folder.path)
         old = self._folder.at(path)

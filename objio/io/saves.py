@@ -1,5 +1,6 @@
 """A folder of saves: which of its files are saves, which of these are damaged, and what their metrics are."""
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -67,6 +68,7 @@ class Folder:
         judged: whether a file that objio cannot read is damaged; it may be whole where only functions of the user's
             write and read it.
         measured: whether anybody asks for metrics.
+        late: whether the folder is made by the first save; a missing one is an empty one then.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Folder:
         *,
         judged: bool,
         measured: bool,
+        late: bool = False,
     ) -> None:
         self._given = path
         self._absolute = os.path.abspath(path)
@@ -86,6 +89,7 @@ class Folder:
         self._checkpoint_idx = checkpoint_idx
         self._judged = judged
         self._measured = measured
+        self._late = late
         self._known: dict[str, tuple[tuple[int, ...], State]] = {}
         self.check_name(1)  # before a folder without saves looks like a fresh start
 
@@ -103,9 +107,26 @@ class Folder:
         try:
             return sorted(storage.file_names(self.path))
         except FileNotFoundError as error:
+            if self._late:
+                return []
             raise FileNotFoundError(
                 error.errno, 'the folder of saves does not exist; Checkpoint(..., makedir=True) makes it', self.path
             ) from None
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Makes the folder for the first save, in the block; if that fails, there is none again."""
+        above = (self.path, os.path.dirname(self.path)) if self._late else ()
+        missing = [folder for folder in above if not os.path.exists(folder)]
+        if missing:
+            storage.make_folder(self.path)
+        try:
+            yield
+        except BaseException:
+            for folder in missing:
+                with contextlib.suppress(OSError):  # somebody else has put something there
+                    os.rmdir(folder)
+            raise
 
     def saves(self) -> list[Save]:
         """Every save, damaged ones too, by ascending index.

@@ -2,36 +2,43 @@
 
 import copy
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
 
-from objio import storage
-from objio.errors import ConfigDefaultChanged
 from objio.io import metrics as metrics_io
+from objio.io.background import Writer
 from objio.io.contents import contents_of
-from objio.io.files import opened, write
-from objio.io.metrics import CONFIG_KEY
 from objio.io.ops import load_archive
 from objio.io.plan import LoadReport
 from objio.models import registry
+from objio.models.checkpoints import ModelCheckpoint
 from objio.models.config import Config as BaseConfig
-from objio.models.precedence import merge
-from objio.models.record import WEIGHTS, Record, check_copy, write_copy
+from objio.models.place import Place
+from objio.models.precedence import merge, tell
+from objio.models.record import Record
+from objio.models.settings import adopt
 from objio.variables import Module, VarCollection
 
 
 class Model(Module):
     """A module that knows its settings and its directory, and is loaded from there where it was saved.
 
-    A subclass names its settings in a nested class `Config(objio.Config)` and makes its variables in `build`.
+    A subclass names its settings in a nested class `Config(objio.Config)`, which derives from that of its bases, and
+    makes its variables in `build`. Which settings are in force, those given here, those saved or the defaults, is told
+    by the table in the guide.
 
     Args:
         directory: where the model is saved; it is not made before the first save.
         **config: settings that are given; the others are those saved, or the defaults.
+
+    Raises:
+        ValueError: a setting is wrong; it is pydantic's `ValidationError`.
+        ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
+        MismatchError: the saved weights do not fit what `build` makes.
+        FormatError: the saved weights are damaged.
 
     Example:
         >>> import objio
@@ -51,25 +58,31 @@ class Model(Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        for base in cls.__mro__:
+            own = vars(base).get('Config', BaseConfig)
+            if not (isinstance(own, type) and issubclass(own, BaseConfig) and issubclass(cls.Config, own)):
+                raise TypeError(
+                    f'{cls.__qualname__}.Config does not derive from {getattr(own, "__qualname__", own)}: '
+                    f'write class Config({"objio" if base in (cls, Model) else base.__name__}.Config), '
+                    'with the Config of every base'
+                )
         registry.register(cls)
 
-    def __init__(self, directory: str | os.PathLike[str] = 'model_dir', **config: Any) -> None:
+    def __init__(self, /, directory: str | os.PathLike[str] = 'model_dir', **config: Any) -> None:
+        self._writer = _Writer()
+        self._saves = 0
         self._config = type(self).Config(**config)
-        folder = os.fsdecode(directory)
-        self._config._directory = Path(folder)  # noqa: SLF001  # a friend
-        weights = os.path.join(folder, WEIGHTS)
-        try:
-            os.stat(weights)
-        except FileNotFoundError:
+        self._config._directory = Path(os.fsdecode(directory))  # noqa: SLF001  # a friend
+        place = Place.at(self.directory)
+        if not place.is_saved():
             self.build()
             return
-        with opened(weights) as (archive, name):
-            record = Record.read(archive, name)
-            check_copy(folder, archive, record)
-            self._config, notes = merge(self._config, record, type(self), name)
+        with place.open() as (archive, name, record):
+            merged = merge(self._config, record, type(self), name)
+            tell(merged.notes)
+            self._config = merged.config
             self.build()
             load_archive(archive, name, self.state())
-        _warn(notes)
 
     @property
     def config(self) -> Any:
@@ -84,7 +97,7 @@ class Model(Module):
     def build(self) -> None:
         """Makes the variables of the model from `self.config`; a subclass defines it."""
         raise NotImplementedError(
-            f'{type(self).__name__} defines no build(self): make the variables there, from self.config'
+            f'{type(self).__name__} defines no build(self): make the variables there, as attributes, from self.config'
         )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -96,11 +109,16 @@ class Model(Module):
         raise NotImplementedError(f'{type(self).__name__} defines no predict')
 
     def state(self) -> VarCollection:
-        """What is saved: the variables of the model, and the collections among its attributes."""
+        """What is saved and loaded: the variables of the model, and those in collections among its attributes.
+
+        The state of an optimiser is kept as such a collection: `self.opt = VarCollection.from_tree(state)`.
+        A subclass may define it anew.
+        """
         vc = self.vars()
-        for name, attribute in self.__dict__.items():
-            if isinstance(attribute, VarCollection):
-                vc.update((f'({type(self).__name__}).{name}.{inner}', var) for inner, var in attribute.items())
+        known = set(map(id, vc))
+        for attribute, collection in self.__dict__.items():
+            if isinstance(collection, VarCollection) and not known.issuperset(map(id, collection)):
+                vc.update((f'({type(self).__name__}).{attribute}.{name}', var) for name, var in collection.items())
         return vc
 
     def save(
@@ -109,45 +127,92 @@ class Model(Module):
         *,
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        background: bool = False,
         durable: bool = True,
     ) -> None:
-        """Saves the model, its weights and its settings, whole or not at all.
+        """Saves weights and settings: `model.npz`, which carries both, and `config.json`, a copy for people.
+
+        Each file is replaced by a whole one, and a folder that is missing appears with both. Of several processes the
+        first writes.
 
         Args:
-            path: the folder; None: the model's directory. It is made where it is missing.
+            path: a folder, or a file that ends in `.npz` and then stands alone; None: the model's directory.
             metrics: numbers by name, stored in the save.
             metadata: as for `save_var_collection`.
+            background: return as soon as a snapshot exists, and write it in a thread; see `wait`.
             durable: make it safe from a power cut.
+
+        Raises:
+            UnsaveableError: a value, a name or a setting that no file can hold; nothing was written.
+            SaveFailed: the save before this one failed in the background; this one was not begun.
+            OSError: the files cannot be written; those that were there are as they were.
+            SaveNotDurable: all is written, but a folder could not be synced.
         """
-        folder = os.fsdecode(self.directory if path is None else path)
-        content = {**metrics_io.checked(metadata), CONFIG_KEY: Record.of(type(self), self._config).as_json()}
+        place = Place.at(self.directory if path is None else path)
+        content = self._metadata(metadata)
         if metrics is not None:
             content[metrics_io.KEY] = metrics_io.encode(metrics)
+        contents = contents_of(self.state())
+        contents.laid_out(place.file, content)  # says now what cannot be saved
         if jax.process_index() != 0:
             return
-        encoded = contents_of(self.state()).laid_out(os.path.join(folder, WEIGHTS), copy.deepcopy(content))
-        storage.make_folder(folder)
-        write(os.path.join(folder, WEIGHTS), encoded, durable=durable)
-        write_copy(folder, durable=durable)
+        self._writer.wait()
+        if not background:
+            place.write(contents, content, durable=durable)
+            return
+        frozen, place, content = contents.frozen(), place.absolute(), copy.deepcopy(content)
+        self._saves += 1
+        self._writer.start(lambda: place.write(frozen, content, durable=durable), self._saves)
 
     def load(self, path: str | os.PathLike[str] | None = None, **load_options: Any) -> LoadReport:
-        """Loads weights and settings of a save of this model, all or nothing.
+        """Loads a save of this model, all or nothing; on disk nothing changes.
+
+        The model exists already, so its immutable settings are in force as if all of them were given.
 
         Args:
-            path: the folder; None: the model's directory.
+            path: a folder, or an `.npz` file such as one of a checkpoint; None: the model's directory.
             **load_options: those of `load_var_collection`.
+
+        Raises:
+            ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
+            MismatchError: the weights do not fit the model.
+            FormatError: the file is damaged.
+            FileNotFoundError: nothing was saved there.
         """
-        folder = os.fsdecode(self.directory if path is None else path)
-        with opened(os.path.join(folder, WEIGHTS)) as (archive, name):
-            record = Record.read(archive, name)
-            check_copy(folder, archive, record)
-            config, notes = merge(self._config, record, type(self), name, built=True)
+        self._writer.settle()
+        with Place.at(self.directory if path is None else path).open() as (archive, name, record):
+            merged = merge(self._config, record, type(self), name, built=True)
+            tell(merged.notes)
             report = load_archive(archive, name, self.state(), **load_options)
-        self._config = config
-        _warn(notes)
+        adopt(self._config, merged.config)
         return report
 
+    def checkpoint(self, **options: Any) -> ModelCheckpoint:
+        """A `Checkpoint` in the model's directory, whose saves carry the settings and whose restores check them.
 
-def _warn(notes: list[str]) -> None:
-    for note in notes:
-        warnings.warn(note, ConfigDefaultChanged, stacklevel=3)
+        `ckpt.save(model, idx=…)` saves `model.state()`, and `ckpt.restore(model)` brings it back. The directory is not
+        made before the first save.
+
+        Args:
+            **options: those of `Checkpoint`, such as `keep_ckpts`, `keep_best`, `background`.
+        """
+        return ModelCheckpoint(self, **options)
+
+    def wait(self) -> None:
+        """Waits until the save in the background is done.
+
+        Raises:
+            SaveFailed: it failed; `idx` says how manieth of this model it was, and the cause is chained.
+        """
+        self._writer.wait()
+
+    def _metadata(self, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+        record = Record.of(type(self), self._config)
+        return {**metrics_io.checked(metadata), metrics_io.CONFIG_KEY: record.as_json()}
+
+
+class _Writer(Writer):
+    """A writer that a copy of the model, or a pickled one, gets a new one of."""
+
+    def __reduce__(self) -> tuple[type['_Writer'], tuple[()]]:
+        return _Writer, ()

@@ -1,16 +1,19 @@
 """Which settings are in force after a load: those given in memory, those saved, or the defaults of today."""
 
+import inspect
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import pydantic
 
-from objio.errors import ConfigConflict
+from objio.errors import ConfigConflict, ConfigDefaultChanged
 from objio.models.config import Config
 from objio.models.record import Record
-from objio.models.settings import is_mutable, json_values, mark
+from objio.models.settings import Settings, fields_of, is_mutable, json_values, mark
 
+_MISSING: Any = object()
 Saved = Literal['no', 'given', 'default']
 
 
@@ -99,99 +102,126 @@ def merge(config: Config, record: Record, model: type, name: str, *, built: bool
     Raises:
         ConfigConflict: immutable settings differ, or saved ones are no longer valid; the message lists all of them.
     """
-    merging = _Merging(config, record, model, built=built)
+    merging = _Merging(config, record, Record.of(model, config), built=built)
     merging.walk(config, record.values, '')
-    return merging.finish(name)
+    checked = merging.checked()
+    if merging.conflicts:
+        cure = (
+            'This model exists already: make another one for that save.'
+            if built
+            else 'Leave a setting out to go on with the saved one, or use another directory for a new model.'
+        )
+        listed = '\n'.join(f'  {conflict}' for conflict in merging.conflicts)
+        raise ConfigConflict(
+            f'{name} and the settings of this model do not agree; nothing was loaded.\n{listed}\n{cure}'
+        )
+    merged = config.model_copy(deep=True)
+    for path in merging.taken:
+        into, source = merged, checked
+        *above, last = path.split('.')
+        for step in above:
+            into, source = getattr(into, step), getattr(source, step)
+        into.__dict__[last] = source.__dict__[last]
+    mark(merged, config.given | record.given)
+    return Merged(merged, merging.notes)
+
+
+def tell(notes: list[str]) -> None:
+    """Warns of what `ConfigDefaultChanged` is for, as if the line outside objio had done it."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get('__name__', '').partition('.')[0] == 'objio':
+        frame, level = frame.f_back, level + 1
+    for note in notes:
+        warnings.warn(note, ConfigDefaultChanged, stacklevel=max(level - 1, 1))
 
 
 class _Merging:
-    """The walk over two trees of settings, and what it finds."""
+    """A walk over the settings in memory and those saved, side by side.
 
-    def __init__(self, config: Config, record: Record, model: type, *, built: bool) -> None:
+    Attributes:
+        taken: the saved values that are to be in force, by dotted name.
+        conflicts: what does not agree, a line each.
+        notes: what is told of defaults.
+    """
+
+    def __init__(self, config: Config, record: Record, today: Record, *, built: bool) -> None:
+        self.taken: dict[str, Any] = {}
+        self.conflicts: list[str] = []
+        self.notes: list[str] = []
         self._config = config
+        self._given = config.given
         self._record = record
-        self._today = Record.of(model, config)
+        self._today = today
         self._built = built
-        self._given: set[str] = set()
-        self._taken: dict[str, Any] = {}
-        self._conflicts: list[str] = []
-        self._notes: list[str] = []
 
-    def walk(self, config: Config, saved: Mapping[str, Any], prefix: str) -> None:
+    def walk(self, config: Settings, saved: Mapping[str, Any], prefix: str) -> None:
+        """Decides on each setting of a config, and of those nested in it."""
         memory = json_values(config)
-        for name, field in type(config).model_fields.items():
-            path, value = f'{prefix}{name}', getattr(config, name)
-            if isinstance(value, Config) and isinstance(saved.get(name, {}), Mapping):
+        for name, field, value in fields_of(config):
+            path = f'{prefix}{name}'
+            if isinstance(value, Settings) and isinstance(saved.get(name, {}), Mapping):
                 self.walk(value, saved.get(name, {}), f'{path}.')
-                continue
-            given = _among(path, self._config.given)
-            as_what: Saved = 'no' if name not in saved else 'given' if _among(path, self._record.given) else 'default'
-            differs = as_what != 'no' and not _same(saved[name], memory[name])
-            mutable = is_mutable(field)
-            outcome = decide(
-                given=given or (self._built and not mutable), saved=as_what, differs=differs, mutable=mutable
-            )
-            if outcome.given and (given or as_what == 'given'):
-                self._given.add(path)
-            if outcome.value == 'saved':
-                self._taken[path] = saved[name]
-            elif outcome.value == 'conflict':
-                self._conflicts.append(f'  {path}: {memory[name]!r} here, {saved[name]!r} saved')
-            if outcome.warns:
-                self._notes.append(self._note(path, memory[name], as_what, saved.get(name)))
+            else:
+                self._decide(path, memory[name], saved.get(name, _MISSING), mutable=is_mutable(field))
         for name in saved:
             if name not in type(config).model_fields:
-                self._notes.append(
-                    f'{prefix}{name} was saved as {saved[name]!r} by {_who(self._record)}, '
-                    f'and {_who(self._today)} has no such setting: it is dropped'
+                self.notes.append(
+                    f'{prefix}{name} = {saved[name]!r} was saved{_by(self._record)} and is no setting any more'
+                    f'{_in(self._today)}; the next save drops it'
                 )
 
-    def finish(self, name: str) -> Merged:
+    def checked(self) -> Config:
+        """The settings in memory with the saved ones in their places, as they are once they were checked."""
         values = self._config.to_dict()
-        for path, value in self._taken.items():
+        for path, value in self.taken.items():
             *above, last = path.split('.')
             owner = values
             for step in above:
                 owner = owner[step]
             owner[last] = value
         try:
-            checked = type(self._config).model_validate(values, strict=False)
+            return type(self._config).model_validate(values, strict=False)
         except pydantic.ValidationError as error:
-            self._conflicts += [
-                f'  {".".join(map(str, found["loc"]))}: {found["input"]!r} saved, no longer valid: {found["msg"]}'
-                for found in error.errors()
-            ]
-        if self._conflicts:
-            raise ConfigConflict(
-                f'{name} was saved with other settings; nothing was loaded.\n' + '\n'.join(self._conflicts) + '\n'
-                'Leave the setting out to go on with the saved one, or give the new model another directory.'
-            )
-        merged = self._config.model_copy(deep=True)
-        for path in self._taken:
-            *above, last = path.split('.')
-            into, source = merged, checked
-            for step in above:
-                into, source = getattr(into, step), getattr(source, step)
-            into.__dict__[last] = source.__dict__[last]
-        mark(merged, frozenset(self._given))
-        return Merged(merged, self._notes)
+            for found in error.errors():
+                path = '.'.join(map(str, found['loc'])) or 'all settings together'
+                self.conflicts.append(
+                    f'{path}: {found["input"]!r} was saved{_by(self._record)}, but today: {found["msg"]}'
+                )
+        return self._config
 
-    def _note(self, path: str, now: Any, as_what: Saved, saved: Any) -> str:
-        if as_what == 'no':
-            return f'{path} is new in {_who(self._today)}: it is {now!r}, the default; {_who(self._record)} saved none'
-        return (
-            f'{path} stays {saved!r}, the default of {_who(self._record)} that was saved; '
-            f'the default of {_who(self._today)} is {now!r}'
-        )
+    def _decide(self, path: str, memory: Any, saved: Any, *, mutable: bool) -> None:
+        differs = saved is not _MISSING and saved != memory
+        was: Saved = 'no' if saved is _MISSING else 'given' if _among(path, self._record.given) else 'default'
+        given = _among(path, self._given)
+        in_force = self._built and not mutable and differs
+        outcome = decide(given=given or in_force, saved=was, differs=differs, mutable=mutable)
+        if outcome.value == 'conflict':
+            here = 'given' if given else 'in force'
+            self.conflicts.append(
+                f'{path} is immutable: {memory!r} is {here}, {saved!r} was saved{" as a default" * (was == "default")}'
+            )
+        elif outcome.value == 'saved':
+            self.taken[path] = saved
+        if outcome.warns and was == 'no':
+            self.notes.append(
+                f'{path} is a new setting{_in(self._today)}, which the save{_by(self._record)} does not have: '
+                f'it gets its default, {memory!r}'
+            )
+        elif outcome.warns:
+            cure = f'; give it to use another: {path}={memory!r}' if mutable else ''
+            self.notes.append(
+                f'the default of {path} was {saved!r} when this was saved{_by(self._record)} and is {memory!r} now'
+                f'{_in(self._today)}: the saved one stays in force{cure}'
+            )
 
 
 def _among(path: str, given: frozenset[str]) -> bool:
     return path in given or any(other.startswith(f'{path}.') for other in given)
 
 
-def _same(a: Any, b: Any) -> bool:
-    return bool(a == b)
+def _by(record: Record) -> str:
+    return f' by {record.package} {record.version}' if record.package else ''
 
 
-def _who(record: Record) -> str:
-    return f'{record.package} {record.version}' if record.package else f'the script that defines {record.cls}'
+def _in(record: Record) -> str:
+    return f' in {record.package} {record.version}' if record.package else ''

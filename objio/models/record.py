@@ -51,13 +51,13 @@ class Record:
         """The record in an archive.
 
         Raises:
-            FormatError: it has none.
+            ConfigConflict: it has none.
         """
         found = archive.metadata.get(CONFIG_KEY)
         kinds = {'class': str, 'package': str, 'version': str, 'values': dict, 'given': list}
         if not isinstance(found, Mapping) or any(not isinstance(found.get(key), kind) for key, kind in kinds.items()):
-            raise FormatError(
-                f'{name} carries no settings of a model, so it was not written by Model.save; '
+            raise ConfigConflict(
+                f'{name} carries no settings, so Model.save did not write it; nothing was loaded. '
                 'load_var_collection(file, model.state()) loads its arrays alone'
             )
         return cls(found['class'], found['package'], found['version'], found['values'], frozenset(found['given']))

@@ -14,6 +14,7 @@ from objio.storage.local import (
     sync,
     sync_folder,
 )
+from objio.storage.new_folder import create_folder
 from objio.storage.temporary import is_temporary, sweep
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     'LocalSource',
     'StreamSink',
     'create',
+    'create_folder',
     'file_names',
     'folder_of',
     'identity',

@@ -38,8 +38,7 @@ def create_temporary(folder: str, mode: int = 0o666) -> tuple[int, str]:
         the descriptor, open for reading and writing, and the path.
     """
     while True:
-        name = f'.objio-{_kernel()}-{_space()}.{os.getpid()}-{secrets.token_hex(6)}.tmp'
-        path = os.path.join(folder, name)
+        path = os.path.join(folder, new_name())
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
         try:
             _lock(fd, wait=True)
@@ -53,6 +52,11 @@ def create_temporary(folder: str, mode: int = 0o666) -> tuple[int, str]:
         # A sweeper met the file in the instant before the lock. It removes only what it holds the lock of, so a file
         # that is still there after the lock stays there.
         os.close(fd)
+
+
+def new_name() -> str:
+    """A name for a temporary file or folder of this process, which no other has."""
+    return f'.objio-{_kernel()}-{_space()}.{os.getpid()}-{secrets.token_hex(6)}.tmp'
 
 
 def is_temporary(name: str) -> bool:
@@ -76,6 +80,16 @@ def sweep(folder: str) -> list[str]:
         if match and _remove_if_dead(os.path.join(folder, name), match):
             removed.append(name)
     return removed
+
+
+def is_left(path: str) -> bool:
+    """Whether the writer of a temporary folder is dead; a folder has no lock, so its name and its age tell."""
+    match = _PATTERN.fullmatch(os.path.basename(path))
+    if match is None:
+        return False
+    if match['kernel'] == _kernel() and match['space'] == _space() and not WINDOWS:
+        return _is_dead(match['space'], match['pid'])
+    return time.time() - os.stat(path).st_mtime >= _FORGOTTEN_AFTER_S
 
 
 def _remove_if_dead(path: str, match: re.Match[str]) -> bool:

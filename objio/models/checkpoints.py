@@ -1,0 +1,91 @@
+"""Checkpoints of a model, whose saves carry its settings."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from objio.io import metrics as metrics_io
+from objio.io.checkpoint import Checkpoint
+from objio.io.ops import load_archive
+from objio.io.plan import LoadReport
+from objio.models.place import Place
+from objio.models.precedence import merge, tell
+from objio.models.record import Record
+from objio.models.settings import adopt
+
+if TYPE_CHECKING:
+    from objio.models.model import Model
+
+
+class ModelCheckpoint(Checkpoint):
+    """A `Checkpoint` in the directory of a model; `Model.checkpoint` makes it.
+
+    Wherever variables are expected, the model stands for all of its state.
+
+    Example:
+        >>> import objio
+        >>> class Line(objio.Model):
+        ...     class Config(objio.Config):
+        ...         lr: float = objio.mutable(0.1, gt=0)
+        ...     def build(self):
+        ...         self.layer = objio.nn.Linear(3, 1)
+        >>> line = Line('run', lr=0.5)
+        >>> line.checkpoint().save(line, idx=1)
+        >>> line = Line('run')
+        >>> line.checkpoint().restore(line)
+        (1, 'run/ckpt/0000000001.npz')
+        >>> line.config.lr
+        0.5
+    """
+
+    _LATE = True
+
+    def __init__(self, model: 'Model', **options: Any) -> None:
+        self._model = model
+        # No method of this object: it would be part of a circle, and outlive its last name.
+        self.LOAD_FN: Callable[..., Any] = functools.partial(_load, model)
+        super().__init__(model.directory, **options)
+
+    def save(
+        self,
+        vc: Any,
+        idx: int,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """As `Checkpoint.save`; the model's settings go with it."""
+        record = Record.of(type(self._model), self._model.config)
+        content = {**metrics_io.checked(metadata), metrics_io.CONFIG_KEY: record.as_json()}
+        super().save(self._state(vc), idx, metrics=metrics, metadata=content)
+
+    def restore(self, vc: Any, idx: int | None = None, **load_options: Any) -> tuple[int, str]:
+        """As `Checkpoint.restore`, and as `Model.load` for the settings.
+
+        Raises:
+            ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
+        """
+        return super().restore(self._state(vc), idx, **load_options)
+
+    def average(
+        self,
+        vc: Any,
+        *,
+        last: int | None = None,
+        idxs: Sequence[int] | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> list[int]:
+        """As `Checkpoint.average`; the settings are those of the newest save."""
+        return super().average(self._state(vc), last=last, idxs=idxs, weights=weights)
+
+    def _state(self, vc: Any) -> Any:
+        return vc.state() if vc is self._model else vc
+
+
+def _load(model: 'Model', file: str, vc: Any, **options: Any) -> LoadReport:
+    with Place(file, None).open() as (archive, name, record):
+        merged = merge(model.config, record, type(model), name, built=True)
+        tell(merged.notes)
+        report = load_archive(archive, name, vc, **options)
+    adopt(model.config, merged.config)
+    return report
