@@ -22,7 +22,7 @@ _CUTOFF = 0.5  # less alike than this is not alike
 _STRICT = 0.75  # where the shapes differ, so that only the names speak
 _MARGIN = 0.02  # by which the nearest name has to be nearer than the next
 _ALONE = 0.4  # what it costs to have become what no other name from the same place has become
-_LONELY = 0.3  # of that; who is so much alone is probably something else
+_LONELY = 0.25  # of that; who is so much alone is probably something else
 _POLLS = 3  # at the first all that are near have a say, then those that the one before made the nearest
 _NEAR = 0.1  # from the nearest name: those that may be the right one
 # Comparing two templates takes a microsecond for each pair of their words, and as long as 100 of them beside that.
@@ -190,7 +190,7 @@ class _Guesser:
         scores = _scores(found, support)
         for a, b in _nearest(scores):
             like = found[a][b][0]
-            if not surely and like.score - scores[a][b] > _LONELY:
+            if like.score - scores[a][b] > _LONELY:
                 continue
             if (alone or scores[a][b] >= self.cutoff) and not self._belongs_elsewhere(a, b, like.score):
                 self._accept(_Pair(kind, a, b, like.slots, surely))
