@@ -33,7 +33,7 @@ test: $(stamp)-test
 	$(bin)/python -m pytest $(PYTEST_ARGS)
 
 faults: $(stamp)-faults
-	tools/system.sh cc strace mkfs.xfs
+	tools/system.sh strace mkfs.ext4 mkfs.xfs
 	PYTHONPATH=tests $(bin)/python -m faults
 
 bench: $(stamp)-bench

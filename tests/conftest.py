@@ -16,7 +16,6 @@ settings.load_profile('objio')
 _PACKAGES = {
     '7z': 'p7zip-full',
     'busybox': 'busybox',
-    'cc': 'gcc libc6-dev',
     'java': 'default-jre-headless',
     'mkfs.ext4': 'e2fsprogs',
     'mkfs.xfs': 'xfsprogs',

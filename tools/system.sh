@@ -4,7 +4,7 @@
 set -euo pipefail
 
 declare -A packages=([unzip]=unzip [7z]=p7zip-full [busybox]=busybox [java]=default-jre-headless [strace]=strace
-  [cc]='gcc libc6-dev' [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs)
+  [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs)
 missing=()
 for tool in "$@"; do
   # Some are in /sbin, which is not on every path.
