@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from objio.io.plan import LoadPlan, LoadReport
     from objio.models.config import Config
     from objio.models.model import Model
+    from objio.models.run_comparison import compare
+    from objio.models.runs import runs
+    from objio.models.saver import Saver
     from objio.models.settings import mutable
     from objio.variables import (
         BaseState,
@@ -69,6 +72,7 @@ __all__ = [
     'SaveNotDurable',
     'SaveOrderError',
     'SavedArrays',
+    'Saver',
     'StateVar',
     'TrainRef',
     'TrainVar',
@@ -77,6 +81,7 @@ __all__ = [
     'VerifyReport',
     '__version__',
     'average',
+    'compare',
     'convert',
     'errors',
     'functional',
@@ -89,6 +94,7 @@ __all__ = [
     'plan_load',
     'pure',
     'random',
+    'runs',
     'save_module',
     'save_var_collection',
     'variables',
@@ -117,6 +123,9 @@ _HOMES = {
     'objio.io.plan': ('LoadPlan', 'LoadReport'),
     'objio.models.config': ('Config',),
     'objio.models.model': ('Model',),
+    'objio.models.run_comparison': ('compare',),
+    'objio.models.runs': ('runs',),
+    'objio.models.saver': ('Saver',),
     'objio.models.settings': ('mutable',),
     'objio.variables': (
         'BaseState',

@@ -1,0 +1,291 @@
+"""Runs: a folder for each, with the model, the settings that made it, its metrics, and where it all came from."""
+
+import contextlib
+import copy
+import errno
+import logging
+import os
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+
+from objio import storage
+from objio.errors import ConfigConflict
+from objio.formats.manifest import check_metadata
+from objio.io import metrics as metrics_io
+from objio.io.files import opened
+from objio.io.metrics import CONFIG_KEY
+from objio.io.ops import load_archive, save_var_collection
+from objio.io.pickling import save_module
+from objio.io.subjects import as_collection
+from objio.io.table import some
+from objio.models import registry, sessions
+from objio.models.history import Log
+from objio.models.leaves import differing, flat
+from objio.models.names import check_name, friendly_name, nearest
+from objio.models.provenance import provenance
+from objio.models.record import WEIGHTS, Record, check_copy, package_of, write_copy
+
+PICKLE = 'model.pickle'
+_LOG = logging.getLogger('objio')
+_THREE_LINES = """Saver() needs the model to save:
+
+    net = Net()
+    saver = objio.Saver(net)
+    saver.save()"""
+
+
+class Saver:
+    """Keeps a model, the settings that made it and its metrics in a folder of its own: `storage/<run>/`.
+
+    The run begins here: the folder is taken, and holds where the run came from. It ends with `close`, with the `with`
+    block, or with the program. Of several processes of one JAX program the first writes, and the others do nothing.
+
+    Args:
+        model: a `Model`, or any module.
+        config: the settings of a module, as JSON has them; a `Model` has its own.
+        run: the name; None: that in the environment variable OBJIO_RUN, or a friendly one.
+        root: the folder of all runs; it is made where it is missing.
+        resume: go on with the run, where there is one of this name.
+
+    Attributes:
+        model: what is saved.
+        run: the name of the run.
+        path: its folder.
+
+    Raises:
+        TypeError: there is no model, or the settings are none that JSON gives back.
+        ValueError: the name is none of a folder.
+        FileExistsError: there is such a run, and it is not resumed.
+        BlockingIOError: a process that lives has the run.
+        ConfigConflict: the run to go on with was made with other settings; of a `Model`, other immutable ones.
+
+    Example:
+        >>> import objio
+        >>> net = objio.nn.Linear(3, 2)
+        >>> saver = objio.Saver(net, {'nin': 3, 'nout': 2}, run='first')
+        >>> saver.log(step=1, loss=0.5)
+        >>> saver.save()
+        >>> objio.Saver.load('first', cls=objio.nn.Linear)
+        objio.nn.Linear(nin=3, nout=2, use_bias=True)
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        config: Mapping[str, Any] | None = None,
+        run: str | None = None,
+        root: str | os.PathLike[str] = 'storage',
+        *,
+        resume: bool = False,
+    ) -> None:
+        if model is None:
+            raise TypeError(_THREE_LINES)
+        self._is_model = _is_model(model)
+        self._config = _checked(model, config, is_model=self._is_model)
+        self.model = model
+        name = os.environ.get('OBJIO_RUN') or None if run is None else run
+        if name is not None:
+            check_name(name)
+        folder = os.fsdecode(root)
+        self._session: sessions.Session | None = None
+        if jax.process_index() != 0:
+            self._log = None
+        else:
+            facts = provenance(_devices()) | {'settings': self._record().as_json()}
+            storage.make_folder(folder)
+            self._session = self._begin(folder, name, facts, resume=resume)
+            name = os.path.basename(self._session.folder)
+            self._log = Log(os.path.join(self._session.folder, sessions.METRICS), self._session.number)
+            weakref.finalize(self, self._session.end_unattended).atexit = False
+        if name is None:
+            raise ValueError('of several processes each must know the name of the run: pass run=, or set OBJIO_RUN')
+        self.run = name
+        self.path = Path(folder, name)
+
+    def log(self, *, step: int, **metrics: Any) -> None:
+        """Appends metrics to those of the run; they outlive the process from here on.
+
+        Args:
+            step: an int, such as the epoch.
+            **metrics: numbers: of Python, of NumPy, or 0-d arrays.
+
+        Raises:
+            TypeError: a metric is no number, or the step no int.
+            ValueError: the run has ended.
+        """
+        if self._session is not None and self._log is not None:
+            self._session.check()
+            self._log.append(step, metrics)
+
+    def save(self, *, metadata: Mapping[str, Any] | None = None, pickle: bool = False) -> None:
+        """Saves the model with its settings and the last metrics; an earlier save of the run is replaced.
+
+        Args:
+            metadata: as for `save_var_collection`.
+            pickle: also write `model.pickle`; see `save_module`. A save without it removes one of an earlier save.
+
+        Raises:
+            UnsaveableError: the model cannot be saved, or not be pickled; nothing was changed.
+            ValueError: the run has ended.
+        """
+        if self._session is None or self._log is None:
+            return
+        self._session.check()
+        weights, pickled = self.path / WEIGHTS, self.path / PICKLE
+        if pickle:  # first, because most modules that cannot be saved cannot be pickled
+            save_module(pickled, self.model)
+        self._log.sync()
+        if self._is_model:
+            self.model.save(self.path, metrics=self._log.last, metadata=metadata)
+        else:
+            content = {**metrics_io.checked(metadata), CONFIG_KEY: self._record().as_json()}
+            content[metrics_io.KEY] = metrics_io.encode(self._log.last)
+            save_var_collection(weights, self.model, metadata=content)
+            write_copy(str(self.path), durable=True)
+        if not pickle and pickled.exists():
+            storage.remove(str(pickled))
+            _LOG.info('removed %s: it was of an earlier save', pickled)
+        _LOG.info('saved %s', weights)
+
+    def close(self) -> None:
+        """Ends the run, and lets go of its folder; further calls do nothing."""
+        if self._session is not None:
+            self._session.end('finished')
+
+    @staticmethod
+    def load(run: str, root: str | os.PathLike[str] = 'storage', cls: type | None = None) -> Any:
+        """The model of a run, with its settings and its weights.
+
+        Args:
+            run: its name.
+            root: the folder of all runs.
+            cls: the class to make; None: the `Model` that the program has defined under the name that was saved.
+                (Nothing is imported.) A `Model` gets the run's folder as its directory, any other module is made as
+                `cls(**config)`.
+
+        Raises:
+            FileNotFoundError: there is no such run, or it has saved no model.
+            LookupError: the program has not defined the class, or it is no `Model`: pass `cls`.
+            ConfigConflict: `config.json` was edited by hand, or the settings are no longer valid.
+            FormatError: a file is damaged.
+        """
+        folder = Path(os.fsdecode(root), check_name(run))
+        _refuse_missing(folder)
+        with opened(folder / WEIGHTS) as (archive, name):
+            record = Record.read(archive, name)
+            made = registry.find(record.cls) if cls is None else cls
+            if not _is_model(made):
+                check_copy(str(folder), archive, record)
+                module = _made(made, record.values, name)
+                load_archive(archive, name, as_collection(module))
+                return module
+        return made(directory=folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            ended_well = error is None or (isinstance(error, SystemExit) and not error.code)
+            self._session.end('finished' if ended_well else 'failed', None if ended_well else sessions.described(error))
+
+    def __repr__(self) -> str:
+        return f'<Saver of {type(self.model).__name__} in {self.path}>'
+
+    def _record(self) -> Record:
+        cls = type(self.model)
+        if self._is_model:
+            return Record.of(cls, self.model.config)
+        values = copy.deepcopy(dict(self._config))
+        return Record(registry.name_of(cls), *package_of(cls.__module__), values, frozenset(values))
+
+    def _begin(self, root: str, name: str | None, facts: Mapping[str, Any], *, resume: bool) -> sessions.Session:
+        if name is not None:
+            return sessions.begin(os.path.join(root, name), facts, resume=resume, check=self._check_settings)
+        while True:
+            with contextlib.suppress(FileExistsError, BlockingIOError):  # another run took the name meanwhile
+                return sessions.begin(os.path.join(root, friendly_name(os.listdir(root))), facts, resume=False)
+
+    def _check_settings(self, earlier: list[dict[str, Any]], folder: str) -> None:
+        """Refuses to go on with a run that was made with other settings."""
+        if not earlier:
+            return
+        saved, here = earlier[-1]['settings'], self._record()
+        kinds = [name.partition(':')[2] for name in (saved['class'], here.cls)]
+        if kinds[0] != kinds[1]:
+            raise ConfigConflict(f'the run {folder} is of a {kinds[0]}, and this is a {kinds[1]}; nothing was changed')
+        before, now = dict(flat(saved['values'])), dict(flat(here.values))
+        names = differing([before, now])
+        if self._is_model:  # whose mutable settings may change, and to which a newer program may add some
+            mutable = type(self.model).Config.mutable_fields()
+            names = [
+                name
+                for name in names
+                if name in before and name in now and not any(f'{name}.'.startswith(f'{free}.') for free in mutable)
+            ]
+        if names:
+            lines = '\n'.join(f'  {name}: {before.get(name)!r} before, {now.get(name)!r} now' for name in names)
+            raise ConfigConflict(
+                f'the run {folder} was made with other settings; nothing was changed.\n{lines}\n'
+                'Give them again as they were, or give the new run another name.'
+            )
+
+
+def _is_model(thing: Any) -> bool:
+    """Whether it is a `Model`, or a class of them; without pydantic nothing is."""
+    module = sys.modules.get('objio.models.model')
+    if module is None:  # not imported, so nobody can have made one
+        return False
+    return issubclass(thing if isinstance(thing, type) else type(thing), module.Model)
+
+
+def _checked(model: Any, config: Mapping[str, Any] | None, *, is_model: bool) -> dict[str, Any]:
+    """The settings that a module was given, once they are known to be such that JSON gives them back."""
+    if isinstance(model, type) or not callable(getattr(model, 'vars', None)):
+        kind = f'the class {model.__name__}' if isinstance(model, type) else f'{type(model).__name__}'
+        raise TypeError(f'Saver: expected a model, a module with variables, got {kind}; pass an instance')
+    if config is None:
+        return {}
+    if is_model:
+        raise TypeError(f'Saver: {type(model).__name__} is a Model and has settings of its own; leave out config=')
+    if not isinstance(config, Mapping):
+        raise TypeError(f'Saver: expected config= to be a dict of settings, got {type(config).__name__}')
+    check_metadata(dict(config), 'config')
+    return copy.deepcopy(dict(config))
+
+
+def _made(cls: Any, values: Mapping[str, Any], name: str) -> Any:
+    """A module of a class that takes its settings as arguments."""
+    try:
+        return cls(**values)
+    except TypeError as error:
+        error.add_note(f'{name} was saved with the settings {dict(values)!r}, and a module is made as cls(**settings)')
+        raise
+
+
+def _refuse_missing(folder: Path) -> None:
+    """Refuses a run that is not there, or has no model."""
+    if (folder / WEIGHTS).exists():
+        return
+    if (folder / sessions.PROVENANCE).exists():
+        raise FileNotFoundError(errno.ENOENT, 'the run has not saved its model yet', str(folder / WEIGHTS))
+    names = sorted(path.parent.name for path in folder.parent.glob(f'*/{sessions.PROVENANCE}'))
+    raise FileNotFoundError(
+        errno.ENOENT,
+        f'there is no such run{nearest(folder.name, names)}; there are {some(names) or "none"}',
+        str(folder),
+    )
+
+
+def _devices() -> list[str]:
+    """What JAX computes on, as '2 × NVIDIA H200'."""
+    return [f'{number} × {kind}' for kind, number in Counter(device.device_kind for device in jax.devices()).items()]

@@ -1,0 +1,234 @@
+"""The folder of a run: who may write to it, and what each of its sessions was.
+
+A session is one start of the run, or one resume of it. It holds the lock of the folder for as long as it lives; a
+session that has no end, and whose lock is free, was killed.
+"""
+
+import atexit
+import contextlib
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from objio import storage
+from objio.errors import FormatError
+from objio.models.provenance import now
+from objio.storage import locks
+
+PROVENANCE, METRICS, LOCK = 'provenance.json', 'metrics.jsonl', '.lock'
+_FORMAT = 'objio-run 1'
+_STATES = ('running', 'finished', 'failed')
+_LOG = logging.getLogger('objio')
+
+Check = Callable[[list[dict[str, Any]], str], None]
+
+
+class Session:
+    """The right to write to a run's folder, until `end`, or until the process ends.
+
+    Attributes:
+        folder: the run's folder.
+        number: counted from 1.
+    """
+
+    def __init__(self, folder: str, held: locks.Hold, sessions: list[dict[str, Any]]) -> None:
+        self.folder = folder
+        self.number = len(sessions)
+        self._held = held
+        self._sessions = sessions
+        self._process = os.getpid()
+        _OPEN.add(self)
+
+    def check(self) -> None:
+        """Checks that this process may still write.
+
+        Raises:
+            ValueError: the session has ended, or a fork took it into another process.
+            FileNotFoundError: the folder was removed, or replaced by another.
+        """
+        if os.getpid() != self._process:
+            raise ValueError(f'{self.folder} belongs to the process {self._process}; only that one writes to it')
+        if not self._held.release.alive:
+            raise ValueError(f'{self.folder}: the run has ended; Saver(..., resume=True) goes on with it')
+        if not self._held.is_in_place():
+            raise FileNotFoundError(errno.ENOENT, 'the folder of the run was removed while it was running', self.folder)
+
+    def end(self, state: str, error: str | None = None) -> None:
+        """Writes how the session ended, and lets go of the folder; a second time it does nothing."""
+        if os.getpid() != self._process or not self._held.release.alive:
+            return
+        try:
+            if self._held.is_in_place():
+                self._sessions[-1] |= {'state': state, 'end': now(), 'error': error}
+                write_provenance(self.folder, self._sessions)
+        finally:
+            _OPEN.discard(self)
+            self._held.release()
+
+    def end_unattended(self, error: str | None = None) -> None:
+        """Ends a session whose program said nothing of its end; a bad disk is told in the log, as nobody would hear."""
+        try:
+            self.end('failed' if error else 'finished', error)
+        except OSError as failure:
+            _LOG.error('%s: the end of the run could not be written: %s', self.folder, failure)
+
+
+_OPEN: set[Session] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    """At the end of the program, which Python remembers the cause of; a console goes on after an exception."""
+    error = None if hasattr(sys, 'ps1') else described(getattr(sys, 'last_value', None))
+    for session in list(_OPEN):
+        session.end_unattended(error)
+
+
+def begin(folder: str, facts: Mapping[str, Any], *, resume: bool, check: Check | None = None) -> Session:
+    """Takes a folder for a run, and makes it where it is missing.
+
+    Args:
+        folder: the run's; the one above it is there.
+        facts: the provenance of this session.
+        resume: go on with the run, where there is one.
+        check: called with the sessions that the run had and its folder, before anything is written.
+
+    Raises:
+        BlockingIOError: a process that lives has the run.
+        FileExistsError: there is such a run, and it is not resumed; or the folder holds something else.
+        OSError: the folder cannot be made or written to. Nothing was changed, in each case.
+    """
+    refuse(folder, resume=resume)
+    made = _make(folder)
+    path = os.path.join(folder, LOCK)
+    held: locks.Hold | None = None
+    try:
+        held = locks.hold(path)
+        if held is None:
+            raise _in_use(folder)
+        made = made and not os.path.exists(os.path.join(folder, PROVENANCE))
+        refuse(folder, resume=resume, mine=True)
+        sessions = read_sessions(folder) or []
+        if check is not None:
+            check(sessions, folder)
+        storage.sweep(folder)
+        sessions.append({**facts, 'state': 'running', 'end': None, 'error': None})
+        write_provenance(folder, sessions)
+    except BaseException:
+        if held is not None:
+            if made:
+                _unmake(folder)
+            held.release()
+        raise
+    return Session(folder, held, sessions)
+
+
+def refuse(folder: str, *, resume: bool, mine: bool = False) -> None:
+    """Refuses a folder that is not free; `mine`: the lock is this process's own."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise FileExistsError(errno.EEXIST, 'a run needs a folder of its own, and there is a file', folder) from None
+    if not mine and locks.is_held(os.path.join(folder, LOCK)):
+        raise _in_use(folder)
+    others = sorted(name for name in names if name != LOCK and not storage.is_temporary(name))
+    if PROVENANCE in others:
+        if not resume:
+            raise FileExistsError(
+                errno.EEXIST,
+                'there is such a run already; give the new one another name, or go on with it: resume=True',
+                folder,
+            )
+    elif others:
+        raise FileExistsError(
+            errno.EEXIST, f'the folder is not that of a run, it holds {", ".join(others[:3])}; choose another', folder
+        )
+
+
+def _in_use(folder: str) -> BlockingIOError:
+    who = ''
+    with contextlib.suppress(OSError, FormatError):
+        sessions = read_sessions(folder)
+        who = f', the process {sessions[-1].get("pid")} on {sessions[-1].get("host")}' if sessions else ''
+    return BlockingIOError(errno.EAGAIN, f'the run is being written by a process that lives{who}', folder)
+
+
+def _make(folder: str) -> bool:
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise OSError(
+            error.errno, f'{error.strerror}: a run makes a folder of its own; nothing was written', folder
+        ) from error
+    storage.sync_folder(storage.folder_of(folder))
+    return True
+
+
+def _unmake(folder: str) -> None:
+    """Removes a folder that was begun; what came into it meanwhile stays."""
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, LOCK))
+        os.rmdir(folder)
+
+
+def read_sessions(folder: str) -> list[dict[str, Any]] | None:
+    """The sessions of the run in a folder, the first one first; None where there is no run.
+
+    Raises:
+        FormatError: their file is damaged.
+    """
+    path = os.path.join(folder, PROVENANCE)
+    try:
+        with open(path, 'rb') as file:
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f'{path}: expected JSON, found {text[:60]!r} ({error})') from error
+    sessions = content.get('sessions') if isinstance(content, dict) else None
+    if not isinstance(content, dict) or content.get('format') != _FORMAT:
+        found = content.get('format') if isinstance(content, dict) else content
+        raise FormatError(f'{path}: expected the format {_FORMAT!r}, found {found!r}')
+    if not isinstance(sessions, list) or not sessions or not all(map(_is_session, sessions)):
+        raise FormatError(f'{path}: expected a list of sessions, each with its start, state and settings')
+    return sessions
+
+
+def _is_session(session: object) -> bool:
+    return (
+        isinstance(session, dict)
+        and session.get('state') in _STATES
+        and isinstance(session.get('start'), str)
+        and isinstance(session.get('settings'), dict)
+        and isinstance(session['settings'].get('class'), str)
+        and isinstance(session['settings'].get('values'), dict)
+    )
+
+
+def write_provenance(folder: str, sessions: list[dict[str, Any]]) -> None:
+    """Replaces the file of a run's sessions, whole."""
+    text = json.dumps({'format': _FORMAT, 'sessions': sessions}, indent=2, ensure_ascii=False).encode() + b'\n'
+    with storage.create(os.path.join(folder, PROVENANCE), durable=True, size=len(text)) as sink:
+        sink.write(text)
+
+
+def state_of(folder: str, sessions: list[dict[str, Any]]) -> str:
+    """'running', 'finished', 'failed', or 'killed': a run without an end that nobody has any more."""
+    state = str(sessions[-1]['state'])
+    # Where the file system has no locks, nobody can know.
+    return 'killed' if state == 'running' and locks.is_held(os.path.join(folder, LOCK)) is False else state
+
+
+def described(error: BaseException | None) -> str | None:
+    """An exception in a line."""
+    return None if error is None else f'{type(error).__name__}: {error}'.strip(': ')
