@@ -132,7 +132,7 @@ def tell(notes: list[str]) -> None:
     while frame is not None and frame.f_globals.get('__name__', '').partition('.')[0] == 'objio':
         frame, level = frame.f_back, level + 1
     for note in notes:
-        warnings.warn(note, ConfigDefaultChanged, stacklevel=max(level - 1, 1))
+        warnings.warn(note, ConfigDefaultChanged, stacklevel=level)
 
 
 class _Merging:

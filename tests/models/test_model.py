@@ -1,0 +1,559 @@
+"""A model: settings and a directory, saved whole, loaded all or nothing, beside jit, optax and background saves."""
+
+import copy
+import json
+import logging
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import threading
+import unittest
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import objio
+from objio import ConfigConflict, ConfigPropertyImmutable
+
+
+class ModelClass(objio.Model):
+    """The model of the document, with settings of its own."""
+
+    class Config(objio.Config):
+        Z: int = 0x5A
+        C: float = objio.mutable(1.0, gt=0)
+
+    def build(self) -> None:
+        self.layer = objio.nn.Linear(3, 1)
+
+    def predict(self, x: Any) -> Any:
+        return self.layer(x)
+
+
+class Wide(objio.Model):
+    """A model whose shapes come from its settings."""
+
+    class Config(objio.Config):
+        width: int = 4
+        note: str = objio.mutable('')
+
+    def build(self) -> None:
+        self.layer = objio.nn.Linear(self.config.width, 2)
+
+
+def listed(folder: Path) -> list[str]:
+    """The names in a folder, sorted."""
+    return sorted(os.listdir(folder))
+
+
+def test_the_examples_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document's four examples run as they are written, with the class replaced by one of objio."""
+    monkeypatch.chdir(tmp_path)
+    model = ModelClass(
+        directory='model_dir',
+    )
+    assert model.config.directory.is_dir() == False  # noqa: E712  # as the document has it
+    model.config.C = 42
+    model.save()
+    model = ModelClass(
+        directory='model_dir',
+    )
+    assert model.config.directory.is_dir() == True  # noqa: E712
+    assert model.config.C == 42
+
+    model = ModelClass(directory='elsewhere', Z=0x5A)
+    with unittest.TestCase().assertRaises(ConfigPropertyImmutable):
+        model.config.Z = 0x00
+
+    model = ModelClass(
+        directory='model_dir',
+        C=1000000,
+    )
+    assert model.config.directory.is_dir() == True  # noqa: E712
+    assert on_disk('model_dir')['C'] == 42
+    model.save()
+    assert on_disk('model_dir')['C'] == 1000000
+    assert ModelClass(directory='model_dir').config.C == 1000000
+
+
+def on_disk(folder: Any) -> Any:
+    """The settings in a saved model."""
+    with objio.open(Path(folder) / 'model.npz') as saved:
+        return saved.metadata['objio.config']['values']
+
+
+def test_a_model_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    """A saved model predicts the same when it is made again from its directory alone."""
+    model = ModelClass(tmp_path / 'm', C=2.0)
+    x = jax.random.normal(jax.random.key(1), (5, 3))
+    model.save()
+    again = ModelClass(tmp_path / 'm')
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    assert again.config == model.config
+    assert again.directory == again.config.directory == tmp_path / 'm'
+
+
+def test_the_shapes_follow_the_saved_settings(tmp_path: Path) -> None:
+    """`build` sees the settings in force, the saved ones among them."""
+    Wide(tmp_path / 'm', width=7).save()
+    assert Wide(tmp_path / 'm').layer.w.value.shape == (7, 2)
+    with pytest.raises(ConfigConflict, match='width is immutable: 4 is given, 7 was saved'):
+        Wide(tmp_path / 'm', width=4)
+
+
+def test_the_directory_appears_with_the_first_save_whole(tmp_path: Path) -> None:
+    """Neither making nor loading a model touches the disk; the first save makes the folder and those above it."""
+    directory = tmp_path / 'a' / 'b'
+    model = Wide(directory)
+    model.checkpoint().restore(model)
+    assert listed(tmp_path) == []
+    model.save(metrics={'loss': 0.5}, metadata={'epoch': 3})
+    assert listed(directory) == ['config.json', 'model.npz']
+    assert listed(tmp_path / 'a') == ['b']
+    mode = os.umask(0)
+    os.umask(mode)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o777 & ~mode
+    with objio.open(directory / 'model.npz') as saved:
+        assert (saved.metadata['objio.metrics'], saved.metadata['epoch']) == ({'loss': 0.5}, 3)
+    with np.load(directory / 'model.npz') as arrays:
+        assert '(Wide).layer(Linear).w' in arrays
+
+
+def test_a_save_that_fails_leaves_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first save fails, in whatever file, there is no folder and no litter."""
+    model = Wide(tmp_path / 'm')
+    real = os.fsync
+    for at in range(1, 6):
+        left = at
+
+        def fail(fd: int) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise OSError(28, 'No space left on device')
+            real(fd)
+
+        monkeypatch.setattr(os, 'fsync', fail)
+        with pytest.raises(OSError, match='No space left'):
+            model.save()
+        monkeypatch.setattr(os, 'fsync', real)
+        assert listed(tmp_path) == [], at
+    model.layer.w = objio.StateVar(jnp.zeros(2))
+    model.layer.w.value.delete()
+    with pytest.raises(objio.UnsaveableError):
+        model.save()
+    assert listed(tmp_path) == []
+
+
+def test_the_copy_tells_what_the_weights_carry(tmp_path: Path) -> None:
+    """`config.json` has class, package, values, which were given, and the checksum of the manifest."""
+    model = Wide(tmp_path, width=5)
+    model.save()
+    text = json.loads((tmp_path / 'config.json').read_text())
+    crc = zipfile.ZipFile(tmp_path / 'model.npz').getinfo('objio.json').CRC
+    assert text.pop('model.npz') == f'{crc:08x}'
+    assert text == {
+        'class': f'{__name__}:Wide',
+        'package': '',
+        'version': '',
+        'values': {'width': 5, 'note': ''},
+        'given': ['width'],
+    }
+    with objio.open(tmp_path / 'model.npz') as saved:
+        assert saved.metadata['objio.config'] == text
+
+
+def test_a_copy_of_another_save_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A copy that does not belong to the weights is ignored with a line in the log; the next save replaces it."""
+    Wide(tmp_path, note='old').save()
+    old = (tmp_path / 'config.json').read_bytes()
+    Wide(tmp_path, note='new').save()
+    (tmp_path / 'config.json').write_bytes(old)
+    with caplog.at_level(logging.INFO, 'objio'):
+        model = Wide(tmp_path)
+    assert model.config.note == 'new'
+    assert 'config.json belongs to another save' in caplog.text
+    assert (tmp_path / 'config.json').read_bytes() == old
+    model.save()
+    assert json.loads((tmp_path / 'config.json').read_text())['values']['note'] == 'new'
+    (tmp_path / 'config.json').unlink()
+    assert Wide(tmp_path).config.note == 'new'
+
+
+def test_a_copy_edited_by_hand_is_a_conflict(tmp_path: Path) -> None:
+    """An edited copy is told, with the right way to change a value."""
+    Wide(tmp_path, note='old').save()
+    path = tmp_path / 'config.json'
+    path.write_text(path.read_text().replace('old', 'new'))
+    with pytest.raises(ConfigConflict, match='edited by hand.*pass the values as arguments'):
+        Wide(tmp_path)
+    model = Wide(tmp_path / 'other')
+    with pytest.raises(ConfigConflict, match='edited by hand'):
+        model.load(tmp_path)
+
+
+@pytest.mark.parametrize('damage', [b'', b'{', b'[]', b'{}', b'\xff\xfe', b'{"a": ' * 2000], ids=repr)
+def test_a_damaged_copy_is_told_to_be_only_a_copy(tmp_path: Path, damage: bytes) -> None:
+    """A copy that cannot be read is one clear error; without it the model loads."""
+    Wide(tmp_path).save()
+    (tmp_path / 'config.json').write_bytes(damage)
+    with pytest.raises(objio.FormatError, match=r'config\.json cannot be read .*only a copy.*delete it'):
+        Wide(tmp_path)
+    (tmp_path / 'config.json').unlink()
+    Wide(tmp_path)
+
+
+def test_damaged_weights_are_a_format_error(tmp_path: Path) -> None:
+    """A changed byte in the weights, and one in the settings they carry, is seen at the load."""
+    Wide(tmp_path).save()
+    whole = (tmp_path / 'model.npz').read_bytes()
+    for part in (b'"width"', b'NUMPY'):
+        changed = bytearray(whole)
+        changed[whole.index(part) + 2] ^= 1
+        (tmp_path / 'model.npz').write_bytes(changed)
+        with pytest.raises(objio.FormatError):
+            Wide(tmp_path)
+
+
+def test_weights_without_settings_are_told(tmp_path: Path) -> None:
+    """A file that no model saved is told, with the way to load it all the same."""
+    objio.save_var_collection(tmp_path / 'model.npz', Wide(tmp_path / 'x').vars())
+    with pytest.raises(ConfigConflict, match=r'carries no settings.*load_var_collection\(file, model.state\(\)\)'):
+        Wide(tmp_path)
+
+
+def test_bad_settings_change_nothing(tmp_path: Path) -> None:
+    """Wrong types and unknown names are told before anything is looked at, let alone written."""
+    with pytest.raises(ValueError, match="Wide.Config has no setting 'widht' .did you mean 'width'"):
+        Wide(tmp_path / 'm', widht=3)
+    with pytest.raises(ValueError, match='valid integer'):
+        Wide(tmp_path / 'm', width='3')
+    assert listed(tmp_path) == []
+
+
+def test_a_directory_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    """A file in the place of the folder, or above it, is told; nothing changes."""
+    (tmp_path / 'file').write_bytes(b'x')
+    with pytest.raises(NotADirectoryError):
+        Wide(tmp_path / 'file')
+    model = Wide(tmp_path / 'm')
+    with pytest.raises(NotADirectoryError, match='expected a folder for the model'):
+        model.save(tmp_path / 'file')
+    assert listed(tmp_path) == ['file']
+
+
+def test_load_is_all_or_nothing(tmp_path: Path) -> None:
+    """A load that fails, for settings or for weights, leaves both as they were."""
+    Wide(tmp_path / 'a', width=4, note='a').save()
+    Wide(tmp_path / 'b', width=9).save()
+    model = Wide(tmp_path / 'c')
+    before = np.asarray(model.layer.w.value)
+    with pytest.raises(ConfigConflict, match='width is immutable: 4 is in force, 9 was saved.*\n.*make another one'):
+        model.load(tmp_path / 'b')
+    with zipfile.ZipFile(tmp_path / 'a' / 'model.npz') as whole:
+        damaged = bytearray((tmp_path / 'a' / 'model.npz').read_bytes())
+        damaged[whole.getinfo('(Wide).layer(Linear).w.npy').header_offset + 200] ^= 1
+    (tmp_path / 'damaged.npz').write_bytes(damaged)
+    with pytest.raises(objio.FormatError):
+        model.load(tmp_path / 'damaged.npz')
+    assert model.config == Wide(tmp_path / 'd').config
+    assert model.config.given == frozenset()
+    np.testing.assert_array_equal(model.layer.w.value, before)
+    config, weights = model.config, model.layer.w
+    report = model.load(tmp_path / 'a')
+    assert len(report.matched) == 2
+    assert (model.config.note, model.config.given) == ('a', {'width', 'note'})
+    assert model.config is config, 'what others hold of the model stays in use'
+    assert model.layer.w is weights
+    assert model.directory == tmp_path / 'c'
+
+
+def test_a_file_alone_holds_a_model(tmp_path: Path) -> None:
+    """A path that ends in .npz is one file, without the copy, that any model of the class loads."""
+    model = Wide(tmp_path / 'm', note='x')
+    model.save(tmp_path / 'one.npz')
+    assert listed(tmp_path) == ['one.npz']
+    other = Wide(tmp_path / 'n')
+    other.load(tmp_path / 'one.npz')
+    assert other.config.note == 'x'
+    with pytest.raises(FileNotFoundError):
+        other.load()
+    with pytest.raises(TypeError, match='expected the path of a folder'):
+        other.save(sys.stdout)
+
+
+def test_what_a_subclass_must_define_is_told() -> None:
+    """`build`, `train` and `predict` without a definition say so."""
+
+    class Bare(objio.Model):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r'Bare defines no build\(self\)'):
+        Bare()
+    with pytest.raises(NotImplementedError, match='Wide defines no train'):
+        Wide('x').train()
+    with pytest.raises(NotImplementedError, match='Wide defines no predict'):
+        Wide('x').predict()
+
+
+def test_a_config_must_derive_from_those_of_the_bases() -> None:
+    """A nested Config that would lose settings of a base is a TypeError when the class is made."""
+    with pytest.raises(TypeError, match=r'Bad\.Config does not derive from Wide\.Config: write class Config\(Wide\.Config'):
+
+        class Bad(Wide):
+            class Config(objio.Config):
+                depth: int = 1
+
+    with pytest.raises(TypeError, match=r'write class Config\(objio\.Config\)'):
+
+        class Worse(objio.Model):
+            class Config:
+                depth = 1
+
+    with pytest.raises(TypeError, match=r'does not derive from ModelClass\.Config'):
+
+        class Both(Wide, ModelClass):
+            pass
+
+    class Good(Wide, ModelClass):
+        class Config(Wide.Config, ModelClass.Config):
+            depth: int = 1
+
+    assert set(Good.Config.model_fields) == {'width', 'note', 'Z', 'C', 'depth'}
+
+    class Same(Wide):
+        pass
+
+    assert Same.Config is Wide.Config
+
+
+def test_classes_are_found_by_name_and_never_imported() -> None:
+    """A class is known from its definition on; an unknown name is told, and no module is loaded for it."""
+    from objio.models.registry import find, name_of
+
+    assert find(f'{__name__}:Wide') is Wide
+    assert name_of(Wide) == f'{__name__}:Wide'
+    assert 'antigravity' not in sys.modules
+    with pytest.raises(LookupError, match='import antigravity first, or pass cls='):
+        find('antigravity:Wide')
+    assert 'antigravity' not in sys.modules
+
+
+def test_pickles_and_copies(tmp_path: Path) -> None:
+    """A pickled model has weights and settings, and no directory; a copy saves on its own."""
+    model = Wide(tmp_path / 'm', note='x')
+    model.save(background=True)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.layer.w.value, model.layer.w.value)
+    assert again.config == model.config
+    with pytest.raises(AttributeError, match='was unpickled'):
+        again.save()
+    again.save(tmp_path / 'again')
+    twin = copy.deepcopy(model)
+    twin.config.note = 'y'
+    assert model.config.note == 'x'
+    assert twin.directory == model.directory
+    twin.save(tmp_path / 'twin')
+    model.wait()
+    assert listed(tmp_path) == ['again', 'm', 'twin']
+
+
+class Net(objio.Model):
+    """A model that trains under jit with optax, and keeps everything that a step changes."""
+
+    class Config(objio.Config):
+        width: int = 8
+        lr: float = objio.mutable(1e-2, gt=0)
+
+    def build(self) -> None:
+        self.net = objio.nn.Sequential(
+            [objio.nn.Linear(3, self.config.width), jnp.tanh, objio.nn.Linear(self.config.width, 1)]
+        )
+        self.optimizer = optax.adam(self.config.lr)
+        self.params = self.net.vars().subset(objio.TrainVar)
+        self.opt = objio.VarCollection.from_tree(self.optimizer.init(self.params.named_tensors()))
+        self.steps = objio.StateVar(jnp.int32(0))
+        loss = objio.pure(lambda x, y: jnp.mean((self.net(x) - y) ** 2), self.net.vars())
+
+        @jax.jit
+        def step(params: Any, state: Any, x: Any, y: Any) -> Any:
+            value, gradients = jax.value_and_grad(lambda p: loss(p, x, y)[0])(params)
+            updates, state = self.optimizer.update(gradients, state, params)
+            return optax.apply_updates(params, updates), state, value
+
+        self.step = step
+
+    def train(self, x: Any, y: Any) -> float:
+        with jax.numpy_dtype_promotion('standard'):  # optax cannot do without it
+            params, state, value = self.step(self.params.named_tensors(), self.opt.to_tree(), x, y)
+        self.params.assign(params)
+        self.opt.assign(jax.tree.leaves(state))
+        self.steps.assign(self.steps.value + 1)
+        return float(value)
+
+    def predict(self, x: Any) -> Any:
+        return self.net(x)
+
+
+def data() -> tuple[jax.Array, jax.Array]:
+    x = jax.random.normal(jax.random.key(0), (16, 3))
+    return x, jnp.sum(x, axis=1, keepdims=True)
+
+
+def test_a_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """With the optimiser's state among the collections, a model loaded half way trains as one that was not."""
+    x, y = data()
+    model = Net(tmp_path / 'm')
+    assert [name for name in model.state().keys() if '.opt.' in name][0] == '(Net).opt.0.count'
+    assert sum('layer' in name or 'Linear' in name for name in model.state().keys()) == 4 + 8
+    for _ in range(3):
+        model.train(x, y)
+    model.save()
+    whole = [model.train(x, y) for _ in range(3)]
+    again = Net(tmp_path / 'm')
+    assert int(again.steps.value) == 3
+    assert [again.train(x, y) for _ in range(3)] == whole
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+def test_a_background_save_holds_the_values_of_the_call(tmp_path: Path) -> None:
+    """Weights and settings of a background save are those of the moment, whatever the training does meanwhile."""
+    x, y = data()
+    model = Net(tmp_path / 'm')
+    loss = model.train(x, y)
+    expected = model.predict(x)
+    for _ in range(20):
+        model.save(tmp_path / 'kept', metrics={'loss': loss}, background=True)
+        model.config.lr = 0.5
+        model.train(x, y)
+        model.wait()
+        again = Net(tmp_path / 'kept')
+        assert again.config.lr == 1e-2
+        np.testing.assert_array_equal(again.predict(x), expected)
+        model.load(tmp_path / 'kept')
+        model.config.lr = 1e-2
+
+
+def test_a_background_save_that_fails_is_told(tmp_path: Path) -> None:
+    """The failure comes with the next save or wait, by number; the one after that is made."""
+    model = Wide(tmp_path / 'm')
+    (tmp_path / 'file').write_bytes(b'')
+    model.save(background=True)
+    model.save(tmp_path / 'file', background=True)
+    with pytest.raises(objio.SaveFailed, match='expected a folder') as failure:
+        model.wait()
+    assert failure.value.idx == 2
+    assert isinstance(failure.value.__cause__, NotADirectoryError)
+    model.save(background=True)
+    model.load()  # waits
+    assert listed(tmp_path / 'm') == ['config.json', 'model.npz']
+
+
+def test_a_program_that_ends_finishes_its_save(tmp_path: Path) -> None:
+    """A background save is complete when the program has ended, also from another working folder."""
+    program = """
+import os, objio
+class Net(objio.Model):
+    def build(self):
+        self.w = objio.StateVar(objio.random.normal((1000,)))
+net = Net('m')
+net.save(background=True)
+os.chdir('/')
+"""
+    subprocess.run([sys.executable, '-c', program], cwd=tmp_path, check=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+    assert listed(tmp_path / 'm') == ['config.json', 'model.npz']
+
+
+def test_many_threads_save_into_one_directory(tmp_path: Path) -> None:
+    """Whoever comes last, weights and settings belong together, and the copy is of some save."""
+    failures: list[BaseException] = []
+
+    def save(number: int) -> None:
+        try:
+            model = Wide(tmp_path / 'm' / 'x', note=str(number))
+            model.layer.w.assign(jnp.full((4, 2), number, jnp.float32))
+            for _ in range(5):
+                model.save()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=save, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    model = Wide(tmp_path / 'm' / 'x')
+    assert np.unique(model.layer.w.value).tolist() == [int(model.config.note)]
+    assert listed(tmp_path / 'm') == ['x']
+
+
+def test_checkpoints_carry_the_settings(tmp_path: Path) -> None:
+    """A checkpoint of a model keeps state and settings, checks them at the restore, and makes no folder before a save."""
+    x, y = data()
+    model = Net(tmp_path / 'm', lr=0.02)
+    ckpt = model.checkpoint(keep_ckpts=2, keep_best=1, best_metric='loss')
+    assert (ckpt.idxs(), ckpt.latest(), ckpt.best()) == ([], None, None)
+    assert ckpt.restore(model) == (0, '')
+    assert listed(tmp_path) == []
+    for epoch in range(1, 5):
+        ckpt.save(model, idx=epoch, metrics={'loss': model.train(x, y)}, metadata={'epoch': epoch})
+    assert ckpt.idxs() == [3, 4]
+    with objio.open(tmp_path / 'm' / 'ckpt' / '0000000004.npz') as saved:
+        assert saved.metadata['epoch'] == 4
+        assert saved.metadata['objio.config']['values'] == {'width': 8, 'lr': 0.02}
+    again = Net(tmp_path / 'm')
+    assert again.checkpoint().restore(again) == (4, str(tmp_path / 'm/ckpt/0000000004.npz'))
+    assert again.config.lr == 0.02
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    assert again.train(x, y) == model.train(x, y)
+    override = Net(tmp_path / 'm', lr=0.5)
+    override.checkpoint().restore(override, 3)
+    assert override.config.lr == 0.5
+    assert override.checkpoint().average(override, last=2) == [3, 4]
+    wide = Net(tmp_path / 'm', width=9)
+    before = wide.net[0].w.value
+    with pytest.raises(ConfigConflict, match='width is immutable: 9 is given, 8 was saved'):
+        wide.checkpoint().restore(wide)
+    assert wide.net[0].w.value is before
+    with pytest.raises(ConfigConflict, match='width is immutable'):
+        wide.load(tmp_path / 'm/ckpt/0000000004.npz')
+
+
+def test_a_checkpoint_of_something_else_is_told(tmp_path: Path) -> None:
+    """A save without settings in the folder is no damage to be passed over, but told."""
+    model = Wide(tmp_path / 'm')
+    objio.Checkpoint(tmp_path / 'm').save(model.vars(), 1)
+    with pytest.raises(ConfigConflict, match='carries no settings'):
+        model.checkpoint().restore(model)
+
+
+def test_a_first_checkpoint_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first save of a checkpoint made is gone again if it fails."""
+    model = Wide(tmp_path / 'm')
+    ckpt = model.checkpoint()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'replace', lambda *_: (_ for _ in ()).throw(OSError(5, 'Input/output error')))
+        with pytest.raises(OSError, match='Input/output error'):
+            ckpt.save(model, 1)
+    assert listed(tmp_path) == []
+    with model.checkpoint(background=True) as ckpt:
+        ckpt.save(model, 1)
+    assert listed(tmp_path / 'm') == ['ckpt']
+
+
+def test_the_reserved_key_is_not_for_users(tmp_path: Path) -> None:
+    """Metadata of one's own stands beside the settings, never in their place."""
+    model = Wide(tmp_path / 'm', note='mine')
+    model.save(metadata={'objio.config': 'hers', 'a': 1})
+    assert Wide(tmp_path / 'm').config.note == 'mine'
+    with pytest.raises(ValueError, match='reserved'):
+        model.save(metadata={'objio.other': 1})
