@@ -33,7 +33,7 @@ class Log:
         session: the number of this session, counted from 1.
 
     Attributes:
-        last: the last value of each metric, and the last step, as they were logged.
+        last: the last value of each metric, and the last step.
     """
 
     def __init__(self, path: str, session: int) -> None:
@@ -68,7 +68,7 @@ class Log:
             if not self._began and step <= self.last.get('step', -1):
                 self.last = {}  # the run went back
             self._began = True
-            self.last |= {'step': step, **encoded}
+            self.last |= {'step': step} | {name: float(value) for name, value in encoded.items()}
 
     def sync(self) -> None:
         """Waits until the disk has every line."""

@@ -133,11 +133,13 @@ class Saver:
 
         Raises:
             UnsaveableError: the model cannot be saved, or not be pickled; nothing was changed.
+            TypeError: the metadata are none that JSON gives back; nothing was changed.
             ValueError: the run has ended.
         """
         if self._session is None or self._log is None:
             return
         self._session.check()
+        check_metadata(dict(metrics_io.checked(metadata)))
         weights, pickled = self.path / WEIGHTS, self.path / PICKLE
         if pickle:  # first, because most modules that cannot be saved cannot be pickled
             save_module(pickled, self.model)

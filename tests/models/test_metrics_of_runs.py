@@ -84,9 +84,20 @@ def test_a_torn_last_line(path: str, cut: int) -> None:
 
 @pytest.mark.parametrize(
     'line',
-    ['{"step": 1', '[1]', '{"step": 1}', '{"step": "1", "session": 1}', '{"step": true, "session": 1}', '\0\0\0', '[' * 10**5]
-    + ['{"step": 1, "session": 1, "loss": "low"}', '{"step": 1, "session": 1, "loss": true}', '', '\ud800'],
-)  # fmt: skip
+    [
+        '{"step": 1',
+        '[1]',
+        '{"step": 1}',
+        '{"step": "1", "session": 1}',
+        '{"step": true, "session": 1}',
+        '{"step": 1, "session": 1, "loss": "low"}',
+        '{"step": 1, "session": 1, "loss": true}',
+        pytest.param('[' * 10**5, id='deep'),
+        '\0\0\0',
+        '\ud800',
+        '',
+    ],
+)
 def test_a_damaged_line_is_told(path: str, line: str) -> None:
     """A damaged line among others is a FormatError that gives its number, for a reader and for who goes on."""
     Log(path, 1).append(1, {'loss': 1.0})
@@ -130,9 +141,9 @@ def test_a_disk_that_takes_half_a_line(path: str, monkeypatch: pytest.MonkeyPatc
     room = [10]
 
     def full(fd: int, data: bytes) -> int:
-        if not room[0]:
+        if not room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(fd, data[: room.pop() if len(room) > 1 else room.__setitem__(0, 0) or 10])
+        return write(fd, data[: room.pop()])
 
     monkeypatch.setattr(os, 'write', full)
     with pytest.raises(OSError, match='No space left') as info:
