@@ -81,7 +81,7 @@ def _item(path: str) -> str:
     steps = [name for name in folders if name.isdecimal()]
     if steps:
         raise FormatError(f'{path}: a folder of steps, {", ".join(sorted(steps, key=int))}; open one of them')
-    wrong = 'a folder, but neither a checkpoint of Orbax nor shards with an index; open a file in it'
+    wrong = 'a directory, and neither a checkpoint of Orbax nor one of shards with an index; open a file in it'
     raise IsADirectoryError(errno.EISDIR, wrong, path)
 
 

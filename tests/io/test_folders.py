@@ -115,7 +115,7 @@ def test_text_that_is_no_index_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_folder_must_say_what_it_is(tmp_path: Path) -> None:
     """Nothing to open, or several indices, or none at all."""
-    with pytest.raises(IsADirectoryError, match='neither a checkpoint of Orbax nor shards'):
+    with pytest.raises(IsADirectoryError, match='neither a checkpoint of Orbax nor one of shards'):
         objio.open(tmp_path)
     for name in ('a.index.json', 'b.index.json'):
         (tmp_path / name).write_text('{}')
