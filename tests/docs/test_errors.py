@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,25 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support_errors import error_of, rows_of
 
 import objio
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'reference' / 'errors.md'
+ROWS = rows_of('Loading', 'Saving', 'Checkpoints', 'In the code')
 CASES: dict[str, Callable[[Any], object]] = {}
 # Rows that need more than one process; they have tests of their own.
 ELSEWHERE = {'an array spread over several processes'}
 # Rows in which the error comes after the new file is in place.
 AFTER_THE_SAVE = {'a folder that cannot be synced after the rename'}
-
-
-def rows() -> dict[str, tuple[str, str]]:
-    """Maps the first cell of each row of the page to its second and third."""
-    found = {}
-    for line in PAGE.read_text(encoding='utf-8').splitlines():
-        cells = [cell.strip() for cell in line.strip('|').split('|')]
-        if line.startswith('|') and len(cells) == 3 and not set(cells[0]) <= set('- ') and cells[1] != 'Error':
-            found[cells[0].replace('`', '')] = (cells[1], cells[2])
-    return found
 
 
 def case(row: str) -> Callable[[Callable[[Any], object]], Callable[[Any], object]]:
@@ -41,12 +31,6 @@ def case(row: str) -> Callable[[Callable[[Any], object]], Callable[[Any], object
         return function
 
     return enter
-
-
-def error_of(cell: str) -> tuple[type[BaseException], ...]:
-    """The exceptions that a cell of the page names."""
-    names = re.findall(r'`([A-Z]\w+)`', cell)
-    return tuple(getattr(objio, name, None) or getattr(__import__('builtins'), name) for name in names)
 
 
 @pytest.fixture
@@ -320,13 +304,13 @@ def _(w: Any) -> None:
 
 def test_every_row_is_provoked() -> None:
     """The page and the cases below agree row by row."""
-    assert set(rows()) == set(CASES) | ELSEWHERE
+    assert set(ROWS) == set(CASES) | ELSEWHERE
 
 
 @pytest.mark.parametrize('row', CASES)
 def test_a_bad_input_gives_the_error_of_the_page(row: str, world: SimpleNamespace) -> None:
     """The error is the one that the page names, with a message; the model and the files are as they were."""
-    expected = error_of(rows()[row][0])
+    expected = error_of(ROWS[row])
     before, weights = files(), jax.tree.map(np.asarray, world.vc.tensors())
     old = Path('net.npz').read_bytes()
     if expected:

@@ -333,10 +333,10 @@ def test_a_newer_package_is_told_with_both_versions(tmp_path: Path) -> None:
     printed, told = run(new, tmp_path, 'load')
     assert printed == 'width=64 lr=0.1 extra=True'
     by, now = 'by net-distribution 1.0', 'in net-distribution 2.0'
+    force = 'the saved one stays in force'
     for line in (
-        f'the default of width was 64 when this was saved {by} and is 128 now {now}: the saved one stays in force\n',
-        f'the default of lr was 0.1 when this was saved {by} and is 0.5 now {now}: the saved one stays in force; '
-        'give it to use another: lr=0.5\n',
+        f'the default of width was 64 when this was saved {by} and is 128 now {now}: {force}\n',
+        f'the default of lr was 0.1 when this was saved {by} and is 0.5 now {now}: {force}; give it to use another: lr',
         f'extra is a new setting {now}, which the save {by} does not have: it gets its default, True\n',
         f"gone = 'a' was saved {by} and is no setting any more {now}; the next save drops it\n",
     ):

@@ -1,0 +1,98 @@
+"""A process that saves a model is killed at each of its system calls: the settings always belong to the weights."""
+
+import functools
+import os
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support_models
+from support_models import NEW, OLD, SCENES, Scene, check, prepare
+
+from faults import saving, tracing
+from faults.saving import Nursery
+from faults.tracing import Fail, Fault, Kill, Shorten, trace
+
+FULL = os.environ.get('FAULTS') == 'full'
+SHORT = ('first', 'again')
+KILLED = -9
+
+pytestmark = pytest.mark.skipif(not tracing.AVAILABLE, reason='needs Linux on x86-64')
+
+
+@pytest.fixture(scope='module')
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    with saving.nursery() as process:
+        process.run(support_models.warm, tmp_path_factory.mktemp('warm'))
+        yield process
+
+
+def moments() -> list[Any]:
+    """Every scene with whether the kill comes after the call; in the short run two of them, before it."""
+    return [
+        pytest.param(scene, after, id=f'{key}-{"after" if after else "before"}')
+        for key, scene in SCENES.items()
+        for after in (False, True)
+        if FULL or (key in SHORT and not after)
+    ]
+
+
+@pytest.mark.parametrize(('scene', 'after'), moments())
+def test_a_kill_at_any_call(nursery: Nursery, tmp_path: Path, scene: Scene, *, after: bool) -> None:
+    """Killed before, or right after, any system call of a save: the old model or the new one, each with its settings."""
+    job = functools.partial(support_models.save, scene, tmp_path)
+    prepare(scene, tmp_path)
+    ended = nursery.run(trace, job)
+    assert (ended.status, ended.said) == (0, ['saved'])
+    assert check(scene, tmp_path, acknowledged=True) == NEW
+    killed: Counter[str] = Counter()
+    found: Counter[int | None] = Counter()
+    for name in dict.fromkeys(ended.calls):
+        # By name, because threads take turns in ever another order.
+        for place in count(1):
+            prepare(scene, tmp_path)
+            ended = nursery.run(trace, job, Fault(Kill(after), place, among=frozenset({name})))
+            if not ended.struck:
+                break
+            if ended.status:  # else it was the last call of a thread, which does not come back
+                assert ended.status == KILLED
+                found[check(scene, tmp_path, acknowledged='saved' in ended.said)] += 1
+                killed[name] += 1
+    assert killed.keys() >= {'openat', 'flock', 'pwrite64', 'close', 'rename', 'write'}
+    assert killed['rename'] == 2 if scene.there else killed['rename'] == 3  # of each file, and of the folder
+    assert set(found) == {OLD if scene.there else None, NEW}, 'both sides of the rename were seen'
+    print(f'{scene}: killed at {killed.total()} system calls')
+
+
+@pytest.mark.parametrize('scene', [SCENES[key] for key in (SCENES if FULL else SHORT)], ids=str)
+def test_a_kill_in_a_write(nursery: Nursery, tmp_path: Path, scene: Scene) -> None:
+    """Killed when the disk has taken a part of a write, of the weights or of the copy: as before, whole."""
+    job = functools.partial(support_models.save, scene, tmp_path)
+    writes = frozenset({'pwrite64'})
+    prepare(scene, tmp_path)
+    number = len(nursery.run(trace, job, among=writes).calls)
+    assert number >= 2
+    for place in range(1, number + 1):
+        for part in (0.0, 0.5):
+            prepare(scene, tmp_path)
+            ended = nursery.run(trace, job, Fault(Shorten(part, kill=True), place, among=writes))
+            assert (ended.status, ended.said) == (KILLED, [])
+            check(scene, tmp_path, acknowledged=False)
+
+
+@pytest.mark.parametrize('scene', [SCENES[key] for key in (SCENES if FULL else SHORT)], ids=str)
+def test_an_error_at_any_call(nursery: Nursery, tmp_path: Path, scene: Scene) -> None:
+    """EIO from any call that changes the disk: told, and the old model or the new one, each with its settings."""
+    job = functools.partial(support_models.try_to_save, scene, tmp_path)
+    changing = frozenset({'pwrite64', 'fsync', 'rename', 'mkdir', 'ftruncate'})
+    prepare(scene, tmp_path)
+    number = len(nursery.run(trace, job, among=changing).calls)
+    for place in range(1, number + 1):
+        prepare(scene, tmp_path)
+        ended = nursery.run(trace, job, Fault(Fail(5), place, among=changing))
+        assert (ended.status, ended.said) == (0, ['OSError EIO']), ended.struck
+        check(scene, tmp_path, acknowledged=False)
+    assert number >= 5
