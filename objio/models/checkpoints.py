@@ -8,8 +8,8 @@ from objio.io import metrics as metrics_io
 from objio.io.checkpoint import Checkpoint
 from objio.io.ops import load_archive
 from objio.io.plan import LoadReport
+from objio.models.merging import merge, tell
 from objio.models.place import Place
-from objio.models.precedence import merge, tell
 from objio.models.record import Record
 from objio.models.settings import adopt
 

@@ -16,8 +16,8 @@ from objio.io.plan import LoadReport
 from objio.models import registry
 from objio.models.checkpoints import ModelCheckpoint
 from objio.models.config import Config as BaseConfig
+from objio.models.merging import begin, merge, tell
 from objio.models.place import Place
-from objio.models.precedence import merge, tell
 from objio.models.record import Record
 from objio.models.settings import adopt
 from objio.variables import Module, VarCollection
@@ -71,16 +71,18 @@ class Model(Module):
     def __init__(self, /, directory: str | os.PathLike[str] = 'model_dir', **config: Any) -> None:
         self._writer = _Writer()
         self._saves = 0
-        self._config = type(self).Config(**config)
-        self._config._directory = Path(os.fsdecode(directory))  # noqa: SLF001  # a friend
-        place = Place.at(self.directory)
+        folder = Path(os.fsdecode(directory))
+        place = Place.at(folder)
         if not place.is_saved():
+            self._config = type(self).Config(**config)
+            self._config._directory = folder  # noqa: SLF001  # a friend
             self.build()
             return
         with place.open() as (archive, name, record):
-            merged = merge(self._config, record, type(self), name)
+            merged = merge(begin(type(self).Config, config, record, name), record, type(self), name)
             tell(merged.notes)
             self._config = merged.config
+            self._config._directory = folder  # noqa: SLF001
             self.build()
             load_archive(archive, name, self.state())
 

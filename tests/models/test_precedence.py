@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 
 import objio
@@ -286,6 +287,49 @@ def test_structured_values_are_compared_as_they_are(tmp_path: Path) -> None:
     assert Net(tmp_path / 'none').config.part is None
     with pytest.raises(ConfigConflict, match=r"part is immutable: \{'n': 5\} is given, None was saved"):
         Net(tmp_path / 'none', part={'n': 5})
+
+
+def test_settings_without_a_default_are_taken_from_the_save(tmp_path: Path) -> None:
+    """What must be given must be given once: afterwards the directory alone is enough, also for nested settings."""
+
+    class Part(objio.Config):
+        path: Path
+        n: int = objio.mutable()
+
+    class Net(objio.Model):
+        class Config(objio.Config):
+            width: int
+            part: Part
+            lr: float = objio.mutable(0.1)
+
+        def build(self) -> None:
+            self.layer = objio.nn.Linear(self.config.width, 1)
+
+    with pytest.raises(ValueError, match='width\n  Field required'):
+        Net(tmp_path)
+    Net(tmp_path, width=3, part={'path': Path('x'), 'n': 1}).save()
+    net = Net(tmp_path)
+    assert net.config.to_dict() == {'width': 3, 'part': {'path': Path('x'), 'n': 1}, 'lr': 0.1}
+    assert net.config.given == {'width', 'part.path', 'part.n'}
+    assert Net(tmp_path, part={'n': 5}).config.part == Part(path=Path('x'), n=5)
+    with pytest.raises(ConfigConflict, match='width is immutable: 4 is given, 3 was saved'):
+        Net(tmp_path, width=4)
+    with pytest.raises(ValueError, match='valid integer'):  # what is given stays strict
+        Net(tmp_path, width='3')
+
+    class Narrow(Net):
+        class Config(Net.Config):
+            width: int = pydantic.Field(le=2)
+
+    with pytest.raises(ConfigConflict, match='width: 3 was saved, but today: .* less than or equal to 2'):
+        Narrow(tmp_path)
+    with pytest.raises(ValueError, match='more\n  Field required'):
+
+        class More(Net):
+            class Config(Net.Config):
+                more: int
+
+        More(tmp_path)
 
 
 # ---- what packages of two versions say
