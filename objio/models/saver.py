@@ -156,6 +156,27 @@ class Saver:
             _LOG.info('removed %s: it was of an earlier save', pickled)
         _LOG.info('saved %s', weights)
 
+    def restore(self) -> int:
+        """Loads into the model what the run saved last, weights and settings.
+
+        Returns:
+            the step that was logged last before that save; 0 where none was, or where nothing was saved.
+
+        Raises:
+            ConfigConflict: `config.json` was edited by hand, or the settings differ; nothing was loaded.
+            MismatchError: the weights do not fit the model; nothing was loaded.
+            FormatError: a file is damaged.
+        """
+        if not (self.path / WEIGHTS).exists():
+            return 0
+        if self._is_model:
+            self.model.load(self.path)
+        with opened(self.path / WEIGHTS) as (archive, name):
+            if not self._is_model:
+                check_copy(str(self.path), archive, Record.read(archive, name))
+                load_archive(archive, name, as_collection(self.model))
+            return int(metrics_io.decode(archive.metadata).get('step', 0))
+
     def close(self) -> None:
         """Ends the run, and lets go of its folder; further calls do nothing."""
         if self._session is not None:

@@ -27,6 +27,7 @@ class Hold:
         self._fd = fd
         self._path = path
         self.release = weakref.finalize(self, os.close, fd)
+        self.release.atexit = False  # what is done at the exit is done under the lock; the kernel lets go of it
         _HELD.add(self)
 
     def is_in_place(self) -> bool:
