@@ -314,8 +314,8 @@ def test_settings_without_a_default_are_taken_from_the_save(tmp_path: Path) -> N
     assert Net(tmp_path, part={'n': 5}).config.part == Part(path=Path('x'), n=5)
     with pytest.raises(ConfigConflict, match='width is immutable: 4 is given, 3 was saved'):
         Net(tmp_path, width=4)
-    with pytest.raises(ValueError, match='valid integer'):  # what is given stays strict
-        Net(tmp_path, width='3')
+    with pytest.raises(ValueError, match='valid integer'):
+        Net(tmp_path, width='3')  # what is given stays strict
 
     class Narrow(Net):
         class Config(Net.Config):
@@ -330,6 +330,20 @@ def test_settings_without_a_default_are_taken_from_the_save(tmp_path: Path) -> N
                 more: int
 
         More(tmp_path)
+
+
+def test_a_saved_default_of_a_setting_that_has_none_today(tmp_path: Path) -> None:
+    """It stays in force, and nobody has given it."""
+    model(1)(tmp_path).save()
+
+    class Net(objio.Model):
+        class Config(objio.Config):
+            x: int
+
+        build = model(1).build
+
+    net = Net(tmp_path)
+    assert (net.config.x, net.config.given) == (1, set())
 
 
 # ---- what packages of two versions say
@@ -362,9 +376,8 @@ def package(folder: Path, version: str, fields: str) -> Path:
 def run(folder: Path, where: Path, verb: str) -> tuple[str, str]:
     """Runs the program with a version of the package; gives what it prints and what it warns of."""
     environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(folder), *sys.path])}
-    ended = subprocess.run(
-        [sys.executable, '-c', PROGRAM, verb], cwd=where, env=environment, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, '-c', PROGRAM, verb]
+    ended = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=True)
     return ended.stdout.strip(), ended.stderr
 
 
