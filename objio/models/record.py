@@ -55,7 +55,11 @@ class Record:
         """
         found = archive.metadata.get(CONFIG_KEY)
         kinds = {'class': str, 'package': str, 'version': str, 'values': dict, 'given': list}
-        if not isinstance(found, Mapping) or any(not isinstance(found.get(key), kind) for key, kind in kinds.items()):
+        if (
+            not isinstance(found, Mapping)
+            or any(not isinstance(found.get(key), kind) for key, kind in kinds.items())
+            or not all(isinstance(path, str) for path in found['given'])
+        ):
             raise ConfigConflict(
                 f'{name} carries no settings, so Model.save did not write it; nothing was loaded. '
                 'load_var_collection(file, model.state()) loads its arrays alone'
@@ -108,6 +112,9 @@ def check_copy(folder: str, archive: Archive, record: Record) -> None:
             text = file.read()
     except FileNotFoundError:
         return
+    except OSError as error:
+        error.add_note(f'it is only a copy, for people, of the settings in {WEIGHTS}: delete it')
+        raise
     try:
         found = json.loads(text)
         crc = found.pop(WEIGHTS)

@@ -12,7 +12,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from faults import guards_folders, guards_foreign, guards_formats, guards_interop, guards_io, guards_storage
+from faults import (
+    guards_folders,
+    guards_foreign,
+    guards_formats,
+    guards_interop,
+    guards_io,
+    guards_models,
+    guards_storage,
+)
 from faults.guards import Guard
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +31,7 @@ ROOMS = {
     'interop': guards_interop.GUARDS,
     'io': guards_io.GUARDS,
     'folders': guards_folders.GUARDS,
+    'models': guards_models.GUARDS,
 }
 GUARDS = [guard for guards in ROOMS.values() for guard in guards]
 

@@ -26,6 +26,7 @@ WITHOUT_JAX = (
     'objio.formats',
     'objio.storage',
     *(f'objio.io.{name}' for name in ('files', 'plan', 'averaging', 'converting')),
+    *(f'objio.models.{name}' for name in ('config', 'merging', 'record', 'registry')),
 )
 JAX = {'jax', 'jaxlib', 'optax', 'flax', 'equinox', 'haiku', 'orbax'}
 

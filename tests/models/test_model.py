@@ -1,8 +1,6 @@
 """A model: settings and a directory, saved whole, loaded all or nothing, beside jit, optax and background saves."""
 
 import copy
-import json
-import logging
 import os
 import pickle
 import stat
@@ -150,64 +148,6 @@ def test_a_save_that_fails_leaves_no_directory(tmp_path: Path, monkeypatch: pyte
     assert listed(tmp_path) == []
 
 
-def test_the_copy_tells_what_the_weights_carry(tmp_path: Path) -> None:
-    """`config.json` has class, package, values, which were given, and the checksum of the manifest."""
-    model = Wide(tmp_path, width=5)
-    model.save()
-    text = json.loads((tmp_path / 'config.json').read_text())
-    crc = zipfile.ZipFile(tmp_path / 'model.npz').getinfo('objio.json').CRC
-    assert text.pop('model.npz') == f'{crc:08x}'
-    assert text == {
-        'class': f'{__name__}:Wide',
-        'package': '',
-        'version': '',
-        'values': {'width': 5, 'note': ''},
-        'given': ['width'],
-    }
-    with objio.open(tmp_path / 'model.npz') as saved:
-        assert saved.metadata['objio.config'] == text
-
-
-def test_a_copy_of_another_save_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A copy that does not belong to the weights is ignored with a line in the log; the next save replaces it."""
-    Wide(tmp_path, note='old').save()
-    old = (tmp_path / 'config.json').read_bytes()
-    Wide(tmp_path, note='new').save()
-    (tmp_path / 'config.json').write_bytes(old)
-    with caplog.at_level(logging.INFO, 'objio'):
-        model = Wide(tmp_path)
-    assert model.config.note == 'new'
-    assert 'config.json belongs to another save' in caplog.text
-    assert (tmp_path / 'config.json').read_bytes() == old
-    model.save()
-    assert json.loads((tmp_path / 'config.json').read_text())['values']['note'] == 'new'
-    (tmp_path / 'config.json').unlink()
-    assert Wide(tmp_path).config.note == 'new'
-
-
-def test_a_copy_edited_by_hand_is_a_conflict(tmp_path: Path) -> None:
-    """An edited copy is told, with the right way to change a value."""
-    Wide(tmp_path, note='old').save()
-    path = tmp_path / 'config.json'
-    path.write_text(path.read_text().replace('old', 'new'))
-    with pytest.raises(ConfigConflict, match='edited by hand.*pass the values as arguments'):
-        Wide(tmp_path)
-    model = Wide(tmp_path / 'other')
-    with pytest.raises(ConfigConflict, match='edited by hand'):
-        model.load(tmp_path)
-
-
-@pytest.mark.parametrize('damage', [b'', b'{', b'[]', b'{}', b'\xff\xfe', b'{"a": ' * 2000], ids=repr)
-def test_a_damaged_copy_is_told_to_be_only_a_copy(tmp_path: Path, damage: bytes) -> None:
-    """A copy that cannot be read is one clear error; without it the model loads."""
-    Wide(tmp_path).save()
-    (tmp_path / 'config.json').write_bytes(damage)
-    with pytest.raises(objio.FormatError, match=r'config\.json cannot be read .*only a copy.*delete it'):
-        Wide(tmp_path)
-    (tmp_path / 'config.json').unlink()
-    Wide(tmp_path)
-
-
 def test_damaged_weights_are_a_format_error(tmp_path: Path) -> None:
     """A changed byte in the weights, and one in the settings they carry, is seen at the load."""
     Wide(tmp_path).save()
@@ -225,6 +165,10 @@ def test_weights_without_settings_are_told(tmp_path: Path) -> None:
     objio.save_var_collection(tmp_path / 'model.npz', Wide(tmp_path / 'x').vars())
     with pytest.raises(ConfigConflict, match=r'carries no settings.*load_var_collection\(file, model.state\(\)\)'):
         Wide(tmp_path)
+    for hostile in ('a', {}, {'class': 'x', 'package': '', 'version': '', 'values': {}, 'given': [[1]]}):
+        objio.save_var_collection(tmp_path / 'model.npz', {'w': 1.0}, metadata={'objio.config': hostile})
+        with pytest.raises(ConfigConflict, match='carries no settings'):
+            Wide(tmp_path)
 
 
 def test_bad_settings_change_nothing(tmp_path: Path) -> None:
@@ -271,6 +215,24 @@ def test_load_is_all_or_nothing(tmp_path: Path) -> None:
     assert model.config is config, 'what others hold of the model stays in use'
     assert model.layer.w is weights
     assert model.directory == tmp_path / 'c'
+
+
+def test_a_warning_that_is_an_error_changes_nothing(tmp_path: Path) -> None:
+    """Where `ConfigDefaultChanged` is raised, weights and settings are as they were."""
+    saved = ModelClass(tmp_path / 'a')
+    saved.save()
+    later = type('ModelClass', (ModelClass,), {})
+    later.Config = type(
+        'Config',
+        (ModelClass.Config,),
+        {'__module__': __name__, '__annotations__': {'C': float}, 'C': objio.mutable(7.0)},
+    )
+    model = later(tmp_path / 'b')
+    before = np.asarray(model.layer.w.value)
+    with pytest.raises(objio.ConfigDefaultChanged, match='default of C was 1.0'):  # as the tests' filter has it
+        model.load(tmp_path / 'a')
+    assert model.config.C == 7.0
+    np.testing.assert_array_equal(model.layer.w.value, before)
 
 
 def test_a_file_alone_holds_a_model(tmp_path: Path) -> None:
