@@ -1,13 +1,14 @@
 """What a save keeps of a model's settings, and the copy of it that people read."""
 
-import importlib.metadata
 import json
 import logging
 import os
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib import metadata
 from typing import Any, Self
 
 from objio import storage
@@ -76,12 +77,23 @@ class Record:
 def package_of(module: str) -> tuple[str, str]:
     """The distribution of a module and its version; two empty strings where it came with none."""
     root = module.partition('.')[0]
-    for name in (root, *importlib.metadata.packages_distributions().get(root, ())):
-        try:
-            return name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return '', ''
+    try:
+        found = metadata.distribution(root)  # most are called as what they bring
+    except metadata.PackageNotFoundError:
+        file = getattr(sys.modules.get(root), '__file__', None) or ''
+        folder = os.path.dirname(os.path.dirname(file) if os.path.basename(file) == '__init__.py' else file)
+        # To ask all that is installed takes a second; what brought the module stands beside it.
+        beside = metadata.distributions(path=[folder]) if folder else ()
+        other = next((one for one in beside if root in _top_level(one)), None)
+        return (other.name, other.version) if other else ('', '')
+    return found.name, found.version
+
+
+def _top_level(distribution: metadata.Distribution) -> set[str]:
+    listed = distribution.read_text('top_level.txt')
+    if listed is not None:
+        return set(listed.split())
+    return {file.parts[0].removesuffix('.py') for file in distribution.files or ()}
 
 
 def checksum(archive: Archive) -> str:
