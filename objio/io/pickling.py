@@ -49,9 +49,7 @@ def save_module(file: File, module: Module) -> None:
         >>> objio.load_module('net.pickle', trusted=True)
         objio.nn.Linear(nin=3, nout=2, use_bias=True)
     """
-    if not isinstance(module, Module):
-        raise TypeError(f'expected a module, got {type(module).__name__}; for arrays use save_var_collection')
-    _check_picklable(module)
+    check_picklable(module)
     with open_target(file, durable=True, size=0) as sink:
         checked = _CheckedWriter(sink)
         pickle.dump(module, checked, protocol=5)
@@ -154,8 +152,15 @@ def _check_crc(source: storage.LocalSource | storage.FileSource) -> bool:
     return True
 
 
-def _check_picklable(module: Module) -> None:
-    """Pickles to nowhere, so that what cannot be pickled shows before a byte is written, and names it."""
+def check_picklable(module: object) -> None:
+    """Pickles to nowhere, so that what cannot be pickled shows before a byte is written, and names it.
+
+    Raises:
+        UnsaveableError: something cannot be pickled.
+        TypeError: it is no module.
+    """
+    if not isinstance(module, Module):
+        raise TypeError(f'expected a module, got {type(module).__name__}; for arrays use save_var_collection')
     try:
         pickle.Pickler(_Nowhere(), 5).dump(module)
     except Exception as error:

@@ -2,12 +2,9 @@
 
 import contextlib
 import copy
-import errno
 import logging
 import os
-import sys
 import weakref
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,13 +19,13 @@ from objio.io import metrics as metrics_io
 from objio.io.files import opened
 from objio.io.metrics import CONFIG_KEY
 from objio.io.ops import load_archive, save_var_collection
-from objio.io.pickling import save_module
+from objio.io.pickling import check_picklable, save_module
 from objio.io.subjects import as_collection
-from objio.io.table import some
 from objio.models import registry, sessions
 from objio.models.history import Log
+from objio.models.keeping import devices, is_model, make_module, refuse_missing, renew_copy, settings_of
 from objio.models.leaves import differing, flat
-from objio.models.names import check_name, friendly_name, nearest
+from objio.models.names import check_name, friendly_name
 from objio.models.provenance import provenance
 from objio.models.record import WEIGHTS, Record, check_copy, package_of, write_copy
 
@@ -87,8 +84,8 @@ class Saver:
     ) -> None:
         if model is None:
             raise TypeError(_THREE_LINES)
-        self._is_model = _is_model(model)
-        self._config = _checked(model, config, is_model=self._is_model)
+        self._is_model = is_model(model)
+        self._config = settings_of(model, config, is_model=self._is_model)
         self.model = model
         name = os.environ.get('OBJIO_RUN') or None if run is None else run
         if name is not None:
@@ -98,11 +95,12 @@ class Saver:
         if jax.process_index() != 0:
             self._log = None
         else:
-            facts = provenance(_devices()) | {'settings': self._record().as_json()}
+            facts = provenance(devices()) | {'settings': self._record().as_json()}
             storage.make_folder(folder)
             self._session = self._begin(folder, name, facts, resume=resume)
             name = os.path.basename(self._session.folder)
             self._log = Log(os.path.join(self._session.folder, sessions.METRICS), self._session.number)
+            renew_copy(self._session.folder)
             weakref.finalize(self, self._session.end_unattended).atexit = False
         if name is None:
             raise ValueError('of several processes each must know the name of the run: pass run=, or set OBJIO_RUN')
@@ -129,7 +127,7 @@ class Saver:
 
         Args:
             metadata: as for `save_var_collection`.
-            pickle: also write `model.pickle`; see `save_module`. A save without it removes one of an earlier save.
+            pickle: also write `model.pickle`; see `save_module`. One of an earlier save is removed in any case.
 
         Raises:
             UnsaveableError: the model cannot be saved, or not be pickled; nothing was changed.
@@ -141,8 +139,10 @@ class Saver:
         self._session.check()
         check_metadata(dict(metrics_io.checked(metadata)))
         weights, pickled = self.path / WEIGHTS, self.path / PICKLE
-        if pickle:  # first, because most modules that cannot be saved cannot be pickled
-            save_module(pickled, self.model)
+        if pickle:
+            check_picklable(self.model)
+        if pickled.exists():  # a kill may leave none, but never one of other weights
+            storage.remove(str(pickled))
         self._log.sync()
         if self._is_model:
             self.model.save(self.path, metrics=self._log.last, metadata=metadata)
@@ -151,9 +151,8 @@ class Saver:
             content[metrics_io.KEY] = metrics_io.encode(self._log.last)
             save_var_collection(weights, self.model, metadata=content)
             write_copy(str(self.path), durable=True)
-        if not pickle and pickled.exists():
-            storage.remove(str(pickled))
-            _LOG.info('removed %s: it was of an earlier save', pickled)
+        if pickle:
+            save_module(pickled, self.model)
         _LOG.info('saved %s', weights)
 
     def restore(self) -> int:
@@ -200,13 +199,13 @@ class Saver:
             FormatError: a file is damaged.
         """
         folder = Path(os.fsdecode(root), check_name(run))
-        _refuse_missing(folder)
+        refuse_missing(folder)
         with opened(folder / WEIGHTS) as (archive, name):
             record = Record.read(archive, name)
             made = registry.find(record.cls) if cls is None else cls
-            if not _is_model(made):
+            if not is_model(made):
                 check_copy(str(folder), archive, record)
-                module = _made(made, record.values, name)
+                module = make_module(made, record.values, name)
                 load_archive(archive, name, as_collection(module))
                 return module
         return made(directory=folder)
@@ -261,54 +260,3 @@ class Saver:
                 f'the run {folder} was made with other settings; nothing was changed.\n{lines}\n'
                 'Give them again as they were, or give the new run another name.'
             )
-
-
-def _is_model(thing: Any) -> bool:
-    """Whether it is a `Model`, or a class of them; without pydantic nothing is."""
-    module = sys.modules.get('objio.models.model')
-    if module is None:  # not imported, so nobody can have made one
-        return False
-    return issubclass(thing if isinstance(thing, type) else type(thing), module.Model)
-
-
-def _checked(model: Any, config: Mapping[str, Any] | None, *, is_model: bool) -> dict[str, Any]:
-    """The settings that a module was given, once they are known to be such that JSON gives them back."""
-    if isinstance(model, type) or not callable(getattr(model, 'vars', None)):
-        kind = f'the class {model.__name__}' if isinstance(model, type) else f'{type(model).__name__}'
-        raise TypeError(f'Saver: expected a model, a module with variables, got {kind}; pass an instance')
-    if config is None:
-        return {}
-    if is_model:
-        raise TypeError(f'Saver: {type(model).__name__} is a Model and has settings of its own; leave out config=')
-    if not isinstance(config, Mapping):
-        raise TypeError(f'Saver: expected config= to be a dict of settings, got {type(config).__name__}')
-    check_metadata(dict(config), 'config')
-    return copy.deepcopy(dict(config))
-
-
-def _made(cls: Any, values: Mapping[str, Any], name: str) -> Any:
-    """A module of a class that takes its settings as arguments."""
-    try:
-        return cls(**values)
-    except TypeError as error:
-        error.add_note(f'{name} was saved with the settings {dict(values)!r}, and a module is made as cls(**settings)')
-        raise
-
-
-def _refuse_missing(folder: Path) -> None:
-    """Refuses a run that is not there, or has no model."""
-    if (folder / WEIGHTS).exists():
-        return
-    if (folder / sessions.PROVENANCE).exists():
-        raise FileNotFoundError(errno.ENOENT, 'the run has not saved its model yet', str(folder / WEIGHTS))
-    names = sorted(path.parent.name for path in folder.parent.glob(f'*/{sessions.PROVENANCE}'))
-    raise FileNotFoundError(
-        errno.ENOENT,
-        f'there is no such run{nearest(folder.name, names)}; there are {some(names) or "none"}',
-        str(folder),
-    )
-
-
-def _devices() -> list[str]:
-    """What JAX computes on, as '2 × NVIDIA H200'."""
-    return [f'{number} × {kind}' for kind, number in Counter(device.device_kind for device in jax.devices()).items()]

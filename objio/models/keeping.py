@@ -1,0 +1,86 @@
+"""What a `Saver` asks of models, of settings, and of the folder of a run."""
+
+import contextlib
+import copy
+import errno
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from objio.errors import ConfigConflict, FormatError
+from objio.formats.manifest import check_metadata
+from objio.io.files import opened
+from objio.io.table import some
+from objio.models import sessions
+from objio.models.names import nearest
+from objio.models.record import COPY, WEIGHTS, checksum, write_copy
+
+
+def is_model(thing: Any) -> bool:
+    """Whether it is a `Model`, or a class of them; without pydantic nothing is."""
+    module = sys.modules.get('objio.models.model')
+    if module is None:  # not imported, so nobody can have made one
+        return False
+    return issubclass(thing if isinstance(thing, type) else type(thing), module.Model)
+
+
+def settings_of(model: Any, config: Mapping[str, Any] | None, *, is_model: bool) -> dict[str, Any]:
+    """The settings that a module was given, once they are known to be such that JSON gives them back."""
+    if isinstance(model, type) or not callable(getattr(model, 'vars', None)):
+        kind = f'the class {model.__name__}' if isinstance(model, type) else f'{type(model).__name__}'
+        raise TypeError(f'Saver: expected a model, a module with variables, got {kind}; pass an instance')
+    if config is None:
+        return {}
+    if is_model:
+        raise TypeError(f'Saver: {type(model).__name__} is a Model and has settings of its own; leave out config=')
+    if not isinstance(config, Mapping):
+        raise TypeError(f'Saver: expected config= to be a dict of settings, got {type(config).__name__}')
+    check_metadata(dict(config), 'config')
+    return copy.deepcopy(dict(config))
+
+
+def make_module(cls: Any, values: Mapping[str, Any], name: str) -> Any:
+    """A module of a class that takes its settings as arguments."""
+    try:
+        return cls(**values)
+    except TypeError as error:
+        error.add_note(f'{name} was saved with the settings {dict(values)!r}, and a module is made as cls(**settings)')
+        raise
+
+
+def renew_copy(folder: str) -> None:
+    """Brings the copy of the settings up to the model, where a kill came between the two; what is damaged stays."""
+    weights, path = os.path.join(folder, WEIGHTS), os.path.join(folder, COPY)
+    if not os.path.exists(weights):
+        return
+    with contextlib.suppress(FormatError, ConfigConflict, ValueError):
+        with opened(weights) as (archive, _):
+            of = json.loads(Path(path).read_bytes()).get(WEIGHTS) if os.path.exists(path) else None
+            current = checksum(archive)
+        if of != current:
+            write_copy(folder, durable=True)
+
+
+def refuse_missing(folder: Path) -> None:
+    """Refuses a run that is not there, or has no model."""
+    if (folder / WEIGHTS).exists():
+        return
+    if (folder / sessions.PROVENANCE).exists():
+        raise FileNotFoundError(errno.ENOENT, 'the run has not saved its model yet', str(folder / WEIGHTS))
+    names = sorted(path.parent.name for path in folder.parent.glob(f'*/{sessions.PROVENANCE}'))
+    raise FileNotFoundError(
+        errno.ENOENT,
+        f'there is no such run{nearest(folder.name, names)}; there are {some(names) or "none"}',
+        str(folder),
+    )
+
+
+def devices() -> list[str]:
+    """What JAX computes on, as '2 × NVIDIA H200'."""
+    return [f'{number} × {kind}' for kind, number in Counter(device.device_kind for device in jax.devices()).items()]
