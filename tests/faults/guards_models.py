@@ -266,7 +266,13 @@ GUARDS = [
             'a background save holds the values of the call',
             'frozen, place, content = contents.frozen(),',
             'frozen, place, content = contents,',
-            'test_a_background_save_holds_the_values_of_the_call',
+            'test_a_background_save_is_a_snapshot',
+        ),
+        (
+            'the metadata of a background save is a copy',
+            'copy.deepcopy(content)',
+            'content',
+            'test_a_background_save_is_a_snapshot',
         ),
         (
             'a background save goes where it was told',

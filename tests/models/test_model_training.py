@@ -15,6 +15,7 @@ import pytest
 
 import objio
 from objio import ConfigConflict
+from objio.models import place
 
 
 class Wide(objio.Model):
@@ -97,7 +98,7 @@ def test_a_background_save_holds_the_values_of_the_call(tmp_path: Path) -> None:
     model = Net(tmp_path / 'm')
     loss = model.train(x, y)
     expected = model.predict(x)
-    for _ in range(20):
+    for _ in range(5):
         model.save(tmp_path / 'kept', metrics={'loss': loss}, background=True)
         model.config.lr = 0.5
         model.train(x, y)
@@ -107,6 +108,41 @@ def test_a_background_save_holds_the_values_of_the_call(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.predict(x), expected)
         model.load(tmp_path / 'kept')
         model.config.lr = 1e-2
+
+
+def test_a_background_save_is_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays that are changed in place, or donated, before the thread writes are saved as they were; so is metadata."""
+
+    class Held(objio.Model):
+        class Config(objio.Config):
+            note: str = objio.mutable('')
+
+        def build(self) -> None:
+            self.mine = objio.VarCollection.from_tree({'numpy': np.ones(1000), 'jax': jnp.ones(1000)})
+
+    written = threading.Event()
+    write = place.write
+
+    def later(*arguments: Any, **options: Any) -> None:
+        assert written.wait(60)
+        write(*arguments, **options)
+
+    monkeypatch.setattr(place, 'write', later)
+    model = Held(tmp_path / 'm', note='then')
+    metadata = {'list': [1]}
+    model.save(metadata=metadata, background=True)
+    model.mine['numpy'].value[:] = 7
+    doubled = jax.jit(lambda x: x * 2, donate_argnums=0)(model.mine['jax'].value)
+    model.config.note = 'now'
+    metadata['list'].append(2)
+    written.set()
+    model.wait()
+    assert float(doubled[0]) == 2
+    again = Held(tmp_path / 'm')
+    assert {float(number) for tensor in again.mine.tensors() for number in np.unique(tensor)} == {1.0}
+    assert again.config.note == 'then'
+    with objio.open(tmp_path / 'm' / 'model.npz') as saved:
+        assert saved.metadata['list'] == [1]
 
 
 def test_a_background_save_that_fails_is_told(tmp_path: Path) -> None:
