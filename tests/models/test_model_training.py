@@ -15,7 +15,7 @@ import pytest
 
 import objio
 from objio import ConfigConflict
-from objio.models import place
+from objio.models.place import Place
 
 
 class Wide(objio.Model):
@@ -121,13 +121,13 @@ def test_a_background_save_is_a_snapshot(tmp_path: Path, monkeypatch: pytest.Mon
             self.mine = objio.VarCollection.from_tree({'numpy': np.ones(1000), 'jax': jnp.ones(1000)})
 
     written = threading.Event()
-    write = place.write
+    write = Place.write
 
     def later(*arguments: Any, **options: Any) -> None:
         assert written.wait(60)
         write(*arguments, **options)
 
-    monkeypatch.setattr(place, 'write', later)
+    monkeypatch.setattr(Place, 'write', later)
     model = Held(tmp_path / 'm', note='then')
     metadata = {'list': [1]}
     model.save(metadata=metadata, background=True)
