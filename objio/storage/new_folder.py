@@ -32,7 +32,14 @@ def create_folder(path: str, *, durable: bool) -> Iterator[str]:
     make_folder(above)
     _sweep(above)
     temporary = os.path.join(above, new_name())
-    os.mkdir(temporary)
+    try:
+        os.mkdir(temporary)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f'{error.strerror}: the folder is made in {above!r} and then renamed; nothing was written',
+            path,
+        ) from error
     try:
         yield temporary
         if durable:

@@ -113,6 +113,19 @@ def test_a_killed_writer_loses_its_folder_and_a_living_one_keeps_it(tmp_path: Pa
     assert names(tmp_path) == ['y', 'z']
 
 
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that is read-only, one error names the folder that was wanted and the one it would be made in."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, 'mkdir', refuse)
+    with pytest.raises(OSError, match=f"Read-only file system: the folder is made in '{tmp_path}'.*nothing") as failure:
+        make(tmp_path / 'x')
+    assert (failure.value.errno, failure.value.filename) == (errno.EROFS, str(tmp_path / 'x'))
+    assert names(tmp_path) == []
+
+
 def called(kernel: str | None = None, space: str | None = None, pid: int | None = None) -> str:
     """A name as a writer elsewhere would give it."""
     here = (kernel or temporary._kernel(), space or temporary._space(), os.getpid() if pid is None else pid)
