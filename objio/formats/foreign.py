@@ -3,6 +3,7 @@
 An Objax file holds the names as an array of text, `names`, and the arrays as `0`, `1`, ... in that order.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from types import MappingProxyType
@@ -71,6 +72,9 @@ class ForeignArchive:
         raw = bytearray(self.nbytes('names'))
         self.read_into('names', memoryview(raw))
         try:
+            # NumPy makes strings of them that are none, and anything may become of those.
+            if np.frombuffer(raw, '<u4').max(initial=0) > sys.maxunicode:
+                raise ValueError('a letter that Unicode does not have')
             names: list[str] = np.frombuffer(raw, head.label).tolist()
             for name in names:
                 name.encode()

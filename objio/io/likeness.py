@@ -6,7 +6,7 @@ import re
 from collections.abc import Set
 from typing import NamedTuple
 
-SLOT = '\0'  # stands for a number in a template; no name contains it
+SLOT = '\0'  # stands for a number in a template
 _NUMBER = re.compile(r'[0-9]{1,9}')
 _PART = re.compile(rf'{SLOT}|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_{SLOT}]+')
 
@@ -39,7 +39,8 @@ def template(name: str) -> tuple[str, tuple[int, ...]]:
         >>> template('layers_3.conv12.w') == (f'layers_{SLOT}.conv{SLOT}.w', (3, 12))
         True
     """
-    return _NUMBER.sub(SLOT, name), tuple(map(int, _NUMBER.findall(name)))
+    # A file of others may have the very letter in a name.
+    return _NUMBER.sub(SLOT, name.replace(SLOT, ' ')), tuple(map(int, _NUMBER.findall(name)))
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -208,6 +208,8 @@ def test_objax_names_are_the_names(names: list[str]) -> None:
         (['a'], 2),
         ('a', 1),
         (['a\ud800', 'b'], 2),
+        (np.array([0x110000, 97], '<u4').view('<U1'), 2),
+        (np.array([0xFFFFFFFF, 97], '<u4').view('<U1'), 2),
     ],
 )
 def test_objax_names_that_do_not_fit(names: Any, count: int) -> None:

@@ -338,3 +338,15 @@ def test_many_guesses_are_not_spelled_out() -> None:
         '89 likely renames. To do them, load with the .renamer of plan_load(...), or with\n  a long one: it is not printed'
     )
     assert plan_of(saved, wanted, plan.renamer).apply().missing == ()
+
+
+_LETTERS = st.text(st.sampled_from('\0\1 a.1_0[\ud800\u0660'), max_size=8)
+
+
+@given(*[st.lists(_LETTERS | st.text(max_size=6), unique=True, max_size=5)] * 2)
+def test_any_names_may_be_compared(saved: list[str], wanted: list[str]) -> None:
+    """Files of others have names of all sorts: to guess among them is never an error, and neither is the rule."""
+    guesses = guess(dict.fromkeys(saved, 'one kind'), dict.fromkeys(wanted, 'one kind'))
+    assert set(guesses) <= set(saved)
+    assert set(guesses.values()) <= set(wanted)
+    assert len(set(guesses.values())) == len(guesses)
