@@ -98,6 +98,8 @@ def test_files_grown_by_coverage(
     command = [sys.executable, Path(__file__).with_name('fuzz_target.py'), f'-runs={runs}', f'-seed={seed or 1}',
                '-max_len=2000', '-timeout=5', f'-artifact_prefix={tmp_path}/', tmp_path]  # fmt: skip
     environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'JAX_PLATFORMS': 'cpu'}
+    # By way of a shell, since libFuzzer takes for its own the most memory that whoever started it has ever had.
+    command = ['sh', '-c', '"$@"; exit $?', 'sh', *command]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert process.returncode == 0, process.stderr[-4000:] + process.stdout[-4000:]
     done = _RUNS.search(process.stderr)
