@@ -1,6 +1,7 @@
 """Reads objio-npz 1: everything but the arrays and the checksums is rebuilt from the manifest and compared."""
 
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -13,13 +14,14 @@ from isal import isal_zlib
 from objio.errors import FormatError
 from objio.formats import Allocate, ArraySpec, ReadRange, Source, manifest
 from objio.formats.dtypes import WRITABLE
-from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out, manifest_alone
-from objio.formats.names import MANIFEST, member_name, member_names
+from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out_again, manifest_alone
+from objio.formats.names import MANIFEST, member_name
 from objio.formats.reading import check, damaged, ranges, read, scan, scan_pieces
 from objio.formats.zip_directory import End, Entry
 from objio.formats.zip_records import ALIGNMENT, LOCAL, Members, end_records
 
 _CRC_FIELD = 16  # where an entry of the directory has its checksum
+_ENTRIES = 1 << 13  # of the directory that are compared at a time
 _SMALL = 1 << 16  # up to here header and array come in one read
 _TOGETHER = 1 << 18  # bytes of small members that come in one read, looked at while they are in the cache
 
@@ -114,12 +116,13 @@ class NpzArchive:
         if b''.join(chain.from_iterable(zip(headers, arrays, strict=True))) != bytes(run):
             for index, name, start in zip(range(first, last), names, starts, strict=True):
                 self._compare_header(name, index, bytes(run[layout.offsets[index] - offset : start]))
-        for index, name, start, array in zip(range(first, last), names, starts, arrays, strict=True):
+        heads = layout.heads[first:last]
+        for index, name, head, start, held in zip(range(first, last), names, heads, starts, arrays, strict=True):
             form = WRITABLE[self.specs[name].dtype]
             if form.limits is not None:
-                check(self._source, repr(name), array, form)
+                check(self._source, repr(name), held, form)
             if verify:
-                found = isal_zlib.crc32(run[start - len(layout.heads[index]) : start + len(array)])
+                found = isal_zlib.crc32(run[start - len(head) : start + len(held)])
                 if found != self._crcs[index]:
                     raise self._wrong_crc(name, index, found)
         return arrays
@@ -199,8 +202,7 @@ class _Table:
     def __init__(self, end: int, most: int) -> None:
         self.specs: dict[str, ArraySpec] = {}
         self.aliases: dict[str, str] = {}
-        self.heads: list[bytes] = []
-        self.sizes: list[int] = []
+        self.sizes = array('q')
         self._targets: dict[str, str] = {}  # one string for all aliases of an array
         self._left = end  # bytes for the arrays that are still to come
         self._most = most  # arrays
@@ -218,7 +220,6 @@ class _Table:
         if len(self.specs) == self._most:
             raise ValueError(f'{name!r}: one array more than the {self._most} that the directory has')
         self.specs[name] = spec
-        self.heads.append(head)
         self.sizes.append(size)
 
     def add_alias(self, name: str, target: str) -> None:
@@ -251,7 +252,8 @@ def open_archive(source: Source, end: End, last: Entry) -> NpzArchive:
     table = _Table(last.offset, end.count - 1)
     try:
         metadata = manifest.parse(text, table.add_array, table.add_alias)
-        layout = lay_out(member_names(table.specs), table.heads, table.sizes, last.size)
+        del text
+        layout = lay_out_again(table.specs, table.sizes, last.size)
     except ValueError as error:
         raise _bad_manifest(source, error) from error
     if layout.offsets[-1] != last.offset:
@@ -282,19 +284,25 @@ def _bad_manifest(source: Source, error: ValueError) -> FormatError:
     return FormatError(f'{source.name}: {MANIFEST}: {error}')
 
 
-def _read_directory(source: Source, end: End, layout: Members) -> list[int]:
+def _read_directory(source: Source, end: End, layout: Members) -> Sequence[int]:
     """Compares the directory with what it must be; returns the checksums of the members."""
     count, size = len(layout), layout.directory_size
     if (count, size) != (end.count, end.size):
         raise damaged(
             source, 'the directory', f'{count} entries in {size} bytes', f'{end.count} entries in {end.size} bytes'
         )
-    directory = read(source, 'the directory', end.offset, size)
-    found = np.frombuffer(directory, np.uint8)
-    fields = layout.entry_starts()[:, np.newaxis] + np.arange(_CRC_FIELD, _CRC_FIELD + 4)
-    crcs: list[int] = found[fields].view('<u4')[:, 0].tolist()
-    expected = layout.directory(crcs)
-    if directory != expected:
-        at = int(np.argmax(np.frombuffer(expected, np.uint8) != found))
-        raise damaged(source, f'byte {at} of the directory', f'{expected[at]:#04x}', f'{directory[at]:#04x}')
-    return crcs
+    crcs = np.zeros(count, np.uint32)
+    start = 0
+    for first in range(0, count, _ENTRIES):
+        some = crcs[first : first + _ENTRIES]
+        sizes = layout.entry_sizes(first, first + len(some))
+        directory = read(source, 'the directory', end.offset + start, int(sizes.sum()))
+        found = np.frombuffer(directory, np.uint8)
+        fields = (np.cumsum(sizes) - sizes)[:, np.newaxis] + np.arange(_CRC_FIELD, _CRC_FIELD + 4)
+        some[:] = found[fields].view('<u4')[:, 0]
+        expected = layout.directory(some.data, first)
+        if directory != expected:
+            at = int(np.argmax(np.frombuffer(expected, np.uint8) != found))
+            raise damaged(source, f'byte {start + at} of the directory', f'{expected[at]:#04x}', f'{found[at]:#04x}')
+        start += len(directory)
+    return crcs.data

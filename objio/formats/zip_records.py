@@ -45,7 +45,7 @@ _MOST = (1 << 63) - (1 << 40)  # bytes of arrays; no file has an offset of 2^63,
 
 
 class Members:
-    """Stored members that follow each other without gaps, in columns: a file may have a hundred thousand.
+    """Stored members that follow each other without gaps, in columns: a file may have a million.
 
     Attributes:
         names: in UTF-8.
@@ -71,26 +71,33 @@ class Members:
         """
         if offset + sum(sizes) >= _MOST:
             raise ValueError(f'the arrays take {sum(sizes)} bytes, more than any file can hold')
-        self.names, self.heads, self.sizes = names, heads, sizes
+        self.names, self.heads = names, heads
         count = len(names)
         self._name_sizes = np.fromiter(map(len, names), np.int64, count)
-        head_sizes = np.fromiter(map(len, heads), np.int64, count)
         nbytes = np.fromiter(sizes, np.int64, count)
-        self._contents = head_sizes + nbytes
-        wide = np.where(self._contents >= FULL32, _WIDE.size, 0)
-        unaligned = LOCAL.size + self._name_sizes + wide + _ALIGN.size
+        self.sizes: Sequence[int] = nbytes.data
+        self._contents = np.fromiter(map(len, heads), np.int64, count)
+        self._contents += nbytes
+        self._extras = np.where(self._contents >= FULL32, _WIDE.size, 0)
+        self._extras += _ALIGN.size
         # What stands before a member ends in an array that starts at a multiple of 64.
-        unaligned[:1] += offset
-        pads = -unaligned
-        pads[1:] -= nbytes[:-1]
+        pads = self._name_sizes + self._extras
+        pads += LOCAL.size
+        pads[:1] += offset
+        pads[1:] += nbytes[:-1]
+        np.negative(pads, out=pads)
         pads %= ALIGNMENT
-        self._extras = wide + _ALIGN.size + pads
-        spans = LOCAL.size + self._name_sizes + self._extras + self._contents
-        ends = offset + np.cumsum(spans)
-        self._offsets = ends - spans
-        self.offsets: list[int] = self._offsets.tolist()
-        self.starts: list[int] = (ends - nbytes).tolist()
+        self._extras += pads
+        ends = np.add(self._name_sizes, self._extras, out=pads)
+        ends += self._contents
+        ends += LOCAL.size
+        np.cumsum(ends, out=ends)
+        ends += offset
         self.end = int(ends[-1]) if count else offset
+        self._offsets = np.concatenate(([offset], ends[:-1]))[:count]
+        self.offsets: Sequence[int] = self._offsets.data
+        ends -= nbytes
+        self.starts: Sequence[int] = ends.data
         large = (self._contents >= FULL32) | (self._offsets >= FULL32)
         self._zip64 = {
             index: _zip64(int(self._contents[index]), self.offsets[index]) for index in np.flatnonzero(large).tolist()
@@ -100,7 +107,7 @@ class Members:
         )
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._contents)
 
     def local_headers(self, first: int, last: int, crcs: Sequence[int]) -> list[bytes]:
         """The local headers of members with their names and extra fields, and the heads of their contents.
@@ -133,37 +140,46 @@ class Members:
             for start, name, field, head in zip(starts, names, fields, self.heads[some], strict=True)
         ]
 
-    def entry_starts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Where the entries of the members start in the central directory."""
-        lengths = self._name_sizes + ENTRY.size
-        for index, field in self._zip64.items():
-            lengths[index] += len(field)
-        starts: np.ndarray[Any, np.dtype[np.int64]] = np.cumsum(lengths) - lengths
-        return starts
+    def entry_sizes(self, first: int, last: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Bytes of the entries of members in the central directory.
 
-    def directory(self, crcs: Sequence[int]) -> bytes:
-        """The central directory.
+        Args:
+            first: the index of the first member.
+            last: the index behind the last one.
+        """
+        sizes: np.ndarray[Any, np.dtype[np.int64]] = self._name_sizes[first:last] + ENTRY.size
+        for index, field in self._zip64.items():
+            if first <= index < last:
+                sizes[index - first] += len(field)
+        return sizes
+
+    def directory(self, crcs: Sequence[int], first: int = 0) -> bytes:
+        """The central directory, or some of its entries.
 
         Args:
             crcs: the CRC-32 of each member.
+            first: the index of the member that the first of them belongs to.
         """
-        extras = [self._zip64.get(index, b'') for index in range(len(self))]
-        table = np.zeros(len(self), _ENTRY_FIELDS)
+        count = len(crcs)
+        some = slice(first, first + count)
+        names = self.names[some]
+        extras = [self._zip64.get(index, b'') for index in range(first, first + count)]
+        table = np.zeros(count, _ENTRY_FIELDS)
         table['mark'] = ENTRY_MARK
         table['extra'] = list(map(len, extras))
         table['needs'] = np.where(table['extra'], 45, 20)
         table['made_by'] = table['needs'] + _UNIX
-        table['flag'] = _flags(self.names)
+        table['flag'] = _flags(names)
         table['date'] = _DATE
         table['crc'] = crcs
-        table['stored'] = table['size'] = np.minimum(self._contents, FULL32)
-        table['name'] = self._name_sizes
+        table['stored'] = table['size'] = np.minimum(self._contents[some], FULL32)
+        table['name'] = self._name_sizes[some]
         table['mode'] = _MODE
-        table['offset'] = np.minimum(self._offsets, FULL32)
+        table['offset'] = np.minimum(self._offsets[some], FULL32)
         fixed = table.tobytes()
-        parts = [b''] * (3 * len(self))
+        parts = [b''] * (3 * count)
         parts[::3] = [fixed[at : at + ENTRY.size] for at in range(0, len(fixed), ENTRY.size)]
-        parts[1::3] = self.names
+        parts[1::3] = names
         parts[2::3] = extras
         return b''.join(parts)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
 
@@ -31,8 +32,6 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
     axis. A context manager; the arrays outlive it.
 
     Attributes:
-        dtypes: name -> label of the dtype in the file, such as 'bfloat16' or 'key<threefry2x32>'.
-        shapes: name -> logical shape.
         aliases: name -> the name in the same file whose array it shared at the save.
         metadata: what `save_var_collection(metadata=…)` was given.
         kind: what wrote the file: 'objio-npz 1', 'numpy npz', 'Objax npz', 'safetensors' or 'Flax msgpack'.
@@ -48,17 +47,24 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
         self.aliases: Mapping[str, str] = MappingProxyType(dict(archive.aliases))
         self.metadata: dict[str, Any] = dict(archive.metadata)
         self.kind = archive.kind
-        specs = archive.specs
-        names = {name: name for name in specs} | self.aliases
-        self.dtypes: Mapping[str, str] = MappingProxyType({name: specs[source].dtype for name, source in names.items()})
-        self.shapes: Mapping[str, tuple[int, ...]] = MappingProxyType(
-            {name: specs[source].shape for name, source in names.items()}
-        )
+        self._specs = archive.specs
+        if self.aliases:
+            self._specs = {**archive.specs, **{name: archive.specs[home] for name, home in self.aliases.items()}}
+
+    @cached_property
+    def dtypes(self) -> Mapping[str, str]:
+        """Name -> label of the dtype in the file, such as 'bfloat16' or 'key<threefry2x32>'."""
+        return MappingProxyType({name: spec.dtype for name, spec in self._specs.items()})
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Name -> logical shape."""
+        return MappingProxyType({name: spec.shape for name, spec in self._specs.items()})
 
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
-        if name not in self.dtypes:
+        if name not in self._specs:
             # `get` of a name that is not there must stay quick where there are many.
-            near = difflib.get_close_matches(str(name), self.dtypes, n=3) if len(self) <= _COMPARED else []
+            near = difflib.get_close_matches(str(name), self._specs, n=3) if len(self) <= _COMPARED else []
             raise KeyError(
                 f'{self._file} has no array {name!r}' + (f'; near it are {", ".join(map(repr, near))}' if near else '')
             )
@@ -67,18 +73,16 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
         return read_array(self._archive, self.aliases.get(name, name), mmap=self._mmap, verify=self._verify)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.dtypes)
+        return iter(self._specs)
 
     def __len__(self) -> int:
-        return len(self.dtypes)
+        return len(self._specs)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.dtypes
+        return name in self._specs
 
     def __repr__(self) -> str:
-        return (
-            f'<{self._file}: {self.kind}, {len(self.shapes) - len(self.aliases)} arrays, {len(self.aliases)} aliases>'
-        )
+        return f'<{self._file}: {self.kind}, {len(self) - len(self.aliases)} arrays, {len(self.aliases)} aliases>'
 
     def close(self) -> None:
         """Closes the file; arrays that were read, and pages that were mapped, stay."""
