@@ -269,12 +269,12 @@ class TreeReader:
 
     def _checked(self, name: str, dtype: str, shape: tuple[int, ...], nbytes: int) -> ArraySpec:
         try:
-            expected = _nbytes(dtype, shape)
+            spec, expected = _form(dtype, shape)
         except ValueError as error:
             raise FormatError(f'{self._source.name}: {name!r}: {error}') from error
         if expected != nbytes:
             raise self._wrong(name, f'{expected} bytes for {dtype} of shape {shape}', nbytes)
-        return ArraySpec(dtype, shape)
+        return spec
 
     def _add(self, name: str, spec: ArraySpec) -> None:
         if name in self.specs or name in self.metadata:
@@ -367,12 +367,12 @@ class TreeReader:
 
 
 @lru_cache(maxsize=4096)
-def _nbytes(dtype: str, shape: tuple[int, ...]) -> int:
-    """Bytes of an array.
+def _form(dtype: str, shape: tuple[int, ...]) -> tuple[ArraySpec, int]:
+    """What is said of arrays, one object for many, and the bytes of each.
 
     Raises:
         ValueError: there is no such array.
     """
     form = stored(dtype)
     npy.check_shape(shape, form.itemsize)
-    return form.nbytes(shape)
+    return ArraySpec(dtype, shape), form.nbytes(shape)

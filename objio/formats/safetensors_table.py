@@ -1,4 +1,4 @@
-"""The table of contents of a safetensors file: JSON that is taken entry by entry, so that no text becomes large.
+"""The table of contents of a safetensors file, and the index of several: JSON that is taken entry by entry.
 
 What `json.loads` makes of a text of a hundred megabytes that lies can take thirty times as much memory.
 """
@@ -21,7 +21,7 @@ _USUAL = re.compile(
 # As any writer of JSON may: an object of a few short texts and lists.
 _ANY = re.compile(r'\{(?:[^{}"\\]{0,2048}+"[^"\\]{0,32}+"){0,8}+[^{}"\\]{0,2048}+\}')
 _SPACE = re.compile(r'[ \t\n\r]*+')
-_DECODER = json.JSONDecoder()
+_LARGEST_VALUE = 1 << 17  # characters of what an index has besides names
 
 Entry = tuple[str, tuple[int, ...], int, int]
 """The dtype's tag, the shape, and where the bytes start and end behind the table."""
@@ -48,7 +48,7 @@ def parse(text: str) -> tuple[dict[str, Entry], dict[str, str]]:
         else:
             name, after = _key(text, at)
             if name == METADATA:
-                values, after = _metadata(text, after)
+                values, after = _texts(text, after, METADATA, {})
                 metadata.append(values)
                 return after
             found, after = _entry(text, after)
@@ -57,12 +57,47 @@ def parse(text: str) -> tuple[dict[str, Entry], dict[str, str]]:
         entries[name] = found
         return after
 
-    end = _items(text, 0, entry)
-    if _skip(text, end) != len(text):
-        raise _wrong(text, end, 'nothing but spaces behind the table')
+    _all_items(text, 0, entry)
     if len(metadata) > 1:
         raise ValueError(f'{METADATA!r} stands there twice')
     return entries, metadata[0] if metadata else {}
+
+
+def parse_index(text: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Reads an index.
+
+    Returns:
+        the shard of each array, and the metadata.
+
+    Raises:
+        ValueError: it is no index; the message says where.
+    """
+    found: dict[str, Any] = {}
+    shards: dict[str, str] = {}  # one string for all arrays of a shard
+
+    def item(at: int) -> int:
+        key, at = _key(text, at)
+        if key in found:
+            raise ValueError(f'at character {at}: {key!r} stands there twice')
+        if key == 'weight_map':
+            found[key], at = _texts(text, at, key, shards)
+        else:
+            found[key], length = _DECODER.raw_decode(text[at : at + _LARGEST_VALUE])
+            at += length
+        return at
+
+    _all_items(text, _skip(text, 0), item)
+    metadata = found.get('metadata', {})
+    if 'weight_map' not in found or type(metadata) is not dict:
+        raise ValueError("expected an object with the objects 'weight_map' and 'metadata'")
+    return found['weight_map'], metadata
+
+
+def _all_items(text: str, at: int, item: Callable[[int], int]) -> None:
+    """Reads the object that a text is from `at` on; see `_items`."""
+    end = _items(text, at, item)
+    if _skip(text, end) != len(text):
+        raise _wrong(text, end, 'nothing but spaces behind the table')
 
 
 def _items(text: str, at: int, item: Callable[[int], int]) -> int:
@@ -77,14 +112,23 @@ def _items(text: str, at: int, item: Callable[[int], int]) -> int:
         at = _skip(text, at + 1)
 
 
-def _metadata(text: str, at: int) -> tuple[dict[str, str], int]:
+def _texts(text: str, at: int, name: str, same: dict[str, str]) -> tuple[dict[str, str], int]:
+    """Reads an object of texts.
+
+    Args:
+        text: the whole text.
+        at: where the object starts.
+        name: what it is, for errors.
+        same: where equal values become one string.
+    """
     values: dict[str, str] = {}
 
     def item(at: int) -> int:
         key, at = _key(text, at)
         if key in values:
-            raise ValueError(f'{METADATA!r} has {key!r} twice')
-        values[key], at = _string(text, at)
+            raise ValueError(f'{name!r} has {key!r} twice')
+        value, at = _string(text, at)
+        values[key] = same.setdefault(value, value)
         return at
 
     return values, _items(text, at, item)
@@ -113,6 +157,16 @@ def _string(text: str, at: int) -> tuple[str, int]:
     value, end = _DECODER.raw_decode(text, at)
     value.encode()  # no lone surrogates
     return str(value), end
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError('a key that stands there twice')
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _expect(text: str, at: int, mark: str) -> int:

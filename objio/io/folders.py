@@ -1,7 +1,6 @@
 """Folders that hold one collection: shards with an index, as Hugging Face writes them, and checkpoints of Orbax."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -11,9 +10,11 @@ from typing import Any
 from objio import storage
 from objio.errors import FormatError
 from objio.formats import Allocate, Archive, ArraySpec, ReadRange, by_suffix
+from objio.formats.safetensors_table import parse_index
 
 INDEX = '.index.json'  # how the names of indices end
 _LARGEST = 100 << 20  # bytes of an index: what safetensors allows for a header
+_LONGEST_NAME = 255  # bytes of the name of a shard: what file systems take
 
 
 @contextlib.contextmanager
@@ -60,7 +61,7 @@ def open_index(path: str) -> Iterator['Shards']:
         for shard in dict.fromkeys(homes.values()):
             try:
                 source = stack.enter_context(storage.open_file(os.path.join(folder, shard)))
-            except FileNotFoundError as error:
+            except (FileNotFoundError, IsADirectoryError) as error:
                 raise FormatError(f'{path}: the shard {shard!r} is missing beside it; fetch it again') from error
             archives[shard] = by_suffix(shard).decode(source)
         for shard, archive in archives.items():
@@ -76,30 +77,21 @@ def _read_index(path: str) -> tuple[dict[str, Any], dict[str, str]]:
     with storage.open_file(path) as source:
         if source.size > _LARGEST:
             raise FormatError(f'{path}: expected an index of at most {_LARGEST} bytes, found {source.size}')
-        text = bytearray(source.size)
-        source.read_into(0, memoryview(text))
+        raw = bytearray(source.size)
+        source.read_into(0, memoryview(raw))
     try:
-        index = json.loads(text, object_pairs_hook=_unique)
+        text = raw.decode()
+        del raw
+        homes, metadata = parse_index(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f'{path}: expected the JSON text of an index, found an error: {error}') from error
-    homes = index.get('weight_map') if isinstance(index, dict) else None
-    metadata = index.get('metadata', {}) if isinstance(index, dict) else None
-    if not isinstance(homes, dict) or not isinstance(metadata, dict):
-        raise FormatError(f"{path}: expected an index, an object with the objects 'weight_map' and 'metadata'")
     for name, shard in homes.items():
         # What is named may lie nowhere else: an index from elsewhere must not reach other files.
-        if not isinstance(shard, str) or not shard or shard in ('.', '..') or {*'/\\\0'} & {*shard}:
+        if len(shard.encode()) > _LONGEST_NAME or {*'/\\\0'} & {*shard}:
             raise FormatError(f'{path}: {name!r}: expected the name of a file beside the index, found {shard!r}')
         if not shard.endswith('.safetensors'):
             raise FormatError(f'{path}: {name!r} is in {shard!r}; only .safetensors shards are read, no pickles')
     return metadata, homes
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError('a key that stands there twice')
-    return found
 
 
 class Shards:

@@ -22,7 +22,7 @@ ARRAYS = {
 HOMES = dict(zip(ARRAYS, ['1', '2', '2', '1', '2'], strict=True))
 
 
-def written(folder: Path, index: dict[str, Any] | None = None, **changed: Any) -> Path:
+def written(folder: Path, index: dict[str, Any] | str | None = None, **changed: Any) -> Path:
     """A folder of two shards and their index; gives the index."""
     folder.mkdir()
     weight_map = {name: f'model-0000{home}-of-00002.safetensors' for name, home in HOMES.items()}
@@ -30,7 +30,7 @@ def written(folder: Path, index: dict[str, Any] | None = None, **changed: Any) -
         save_file({name: ARRAYS[name] for name, home in weight_map.items() if home == shard}, folder / shard)
     index = {'metadata': {'total_size': 160100}, 'weight_map': weight_map, **changed} if index is None else index
     path = folder / 'model.safetensors.index.json'
-    path.write_text(json.dumps(index, indent=2))
+    path.write_text(index if isinstance(index, str) else json.dumps(index, indent=2))
     return path
 
 
@@ -73,10 +73,17 @@ def test_shards_become_one_file(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    'no index': ([1], "the objects 'weight_map'"),
+    'no index': ([1], r"at character 0: expected '\{'"),
     'no map': ({'metadata': {}}, "the objects 'weight_map'"),
-    'a map of numbers': ({'weight_map': {'w': 3}}, 'the name of a file beside the index, found 3'),
+    'a map of numbers': ({'weight_map': {'w': 3}}, r'at character \d+: expected text in quotes, found .3'),
     'a path': ({'weight_map': {'w': '../secret.safetensors'}}, 'the name of a file beside the index'),
+    'a name too long': ({'weight_map': {'w': 'é' * 123 + '.safetensors'}}, 'the name of a file beside the index'),
+    'a lone surrogate': ({'weight_map': {'w': '\ud800.safetensors'}}, 'surrogates not allowed'),
+    'a folder': ({'weight_map': {'w': 'folder.safetensors'}}, 'is missing beside it'),
+    'metadata that is none': ({'weight_map': {}, 'metadata': [1]}, "the objects 'weight_map' and 'metadata'"),
+    'metadata twice': ('{"metadata": {"a": {"b": 1, "b": 2}}, "weight_map": {}}', 'a key that stands there twice'),
+    'large metadata': ({'metadata': {'a': 'x' * 200_000}, 'weight_map': {}}, 'Unterminated string'),
+    'something behind': ('{"weight_map": {}} x', 'nothing but spaces behind the table'),
     'a pickle': ({'weight_map': {'w': 'pytorch_model.bin'}}, 'no pickles'),
     'a shard that is missing': ({'weight_map': {'w': 'model-00003.safetensors'}}, 'is missing beside it'),
     'an array too few': (
@@ -91,6 +98,7 @@ def test_an_index_that_lies_is_refused(tmp_path: Path, case: str) -> None:
     """Before an array is read, with what is wrong; and no file elsewhere is opened."""
     index, message = BAD[case]
     path = written(tmp_path / 'model', index)
+    (tmp_path / 'model' / 'folder.safetensors').mkdir()
     with pytest.raises(objio.FormatError, match=message):
         objio.open(path)
     assert not objio.verify(path)
