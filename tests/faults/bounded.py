@@ -18,6 +18,7 @@ import numpy as np
 
 import objio
 from objio.errors import FormatError
+from objio.formats import by_suffix
 
 _ADDRESSES = 1 << 30  # bytes that the process may map
 
@@ -78,6 +79,8 @@ def main(path: str) -> None:
         warm = io.BytesIO()
         save(warm, a=np.ones(3))
         _read_all(warm)
+    for suffix in ('safetensors', 'msgpack'):
+        by_suffix(f'.{suffix}')
     before, start = forget_peak(), time.process_time()
     try:
         outcome = _read_all(path)

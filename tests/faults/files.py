@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -118,6 +119,24 @@ def foreign_files() -> dict[str, bytes]:
         'streamed': foreign(arrays, np.savez_compressed, Stream),
         'Objax': objax({'(Net).w': np.ones((2, 2), np.float32), '(Net).b': np.arange(3)}),
     }
+
+
+@cache
+def raw_files() -> dict[str, bytes]:
+    """Small files of the formats without checksums, by the names that they must have."""
+    arrays = {
+        'a.w': np.arange(6, dtype=np.float32).reshape(2, 3),
+        'a.b': np.ones(2, ml_dtypes.bfloat16),
+        'n': np.int8(3),
+    }
+    arrays |= {'flag': np.array([True, False]), 'nothing': np.zeros((0, 2))}
+    files = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, metadata in (('x.safetensors', {'k': 'v'}), ('x.msgpack', {})):
+            path = Path(folder, name)
+            objio.save_var_collection(path, arrays, metadata=metadata)
+            files[name] = path.read_bytes()
+    return files
 
 
 @cache

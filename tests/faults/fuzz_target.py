@@ -1,4 +1,4 @@
-"""What atheris runs: bytes that it grows by the lines of objio.formats they reach; run as a program.
+"""What atheris runs: bytes that it grows by the lines of objio's readers they reach; run as a program.
 
 The first byte of an input says where the rest goes: it is a whole file, or a part of one whose lengths and checksums
 are made right, so that the search need not guess them.
@@ -6,8 +6,10 @@ are made right, so that the search need not guess them.
 
 import io
 import json
+import random
 import struct
 import sys
+import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -15,15 +17,19 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports(include=['objio.formats']):
+with atheris.instrument_imports(include=['objio.formats', 'objio.io.folders']):
     import objio
+    import objio.formats.msgpack
     import objio.formats.npz
+    import objio.formats.safetensors
+    import objio.io.folders
     from objio.formats.json_text import check_spelling
     from objio.formats.manifest import check_metadata
 
 from faults.bounded import status
-from faults.files import foreign_files, objio_files
+from faults.files import foreign_files, objio_files, raw_files
 from faults.fuzzing import Member, zip_file
+from faults.raw_fuzzing import index_file, write_shards
 from objio.errors import FormatError
 from objio.formats.layout import manifest_alone
 from objio.formats.zip_records import END, ENTRY, LOCAL, end_records
@@ -102,7 +108,20 @@ def metadata(data: bytes) -> bytes:
     return manifest(b'{"format":"objio-npz","version":1,"arrays":[],"aliases":{},"metadata":' + data + b'}')
 
 
+def table(data: bytes) -> bytes:
+    """The bytes are the table of contents of a safetensors file with 8 bytes of arrays."""
+    return struct.pack('<Q', len(data)) + data + bytes(8)
+
+
+def extension(data: bytes) -> bytes:
+    """The bytes are what stands in the extension of an array of a msgpack file."""
+    return b'\x81\xa1a\xc8' + struct.pack('>H', len(data)) + b'\1' + data
+
+
 WAYS = [whole, array, deflated, stream, names, manifest, metadata]
+RAW_WAYS = [('x.safetensors', whole), ('x.safetensors', table), ('x.msgpack', whole), ('x.msgpack', extension),
+            ('x.safetensors.index.json', whole)]  # fmt: skip
+FOLDER = tempfile.TemporaryDirectory(dir='/dev/shm' if Path('/dev/shm').is_dir() else None)
 
 
 def corpus() -> list[bytes]:
@@ -113,8 +132,11 @@ def corpus() -> list[bytes]:
     text = b'{"format":"objio-npz","version":1,"arrays":[],"aliases":{},"metadata":{"a":[1,2.5,"x"]}}'
     parts = [npy.getvalue(), npy.getvalue(), zlib.compress(npy.getvalue(), wbits=-15), bytes(16), text,
              b'{"a":[1,-2.5e-07,null],"b":{"c":"\\n"}}']  # fmt: skip
+    entry = b'{"a":{"dtype":"F4","shape":[4,4],"data_offsets":[0,8]},"__metadata__":{"k":"v"}}'
+    raw = [raw_files()['x.safetensors'], entry, raw_files()['x.msgpack'], b'\x93\x91\2\xa5int16\xc4\4abcd',
+           index_file(random.Random(1))]  # fmt: skip
     return [b'\0' + data for data in files if len(data) < 2000] + [
-        bytes([way, *part]) for way, part in enumerate(parts, 1)
+        bytes([way, *part]) for way, part in enumerate([*parts, *raw], 1)
     ]
 
 
@@ -122,10 +144,16 @@ def test_one_input(data: bytes) -> None:
     """Reads the file that an input makes; anything but success and FormatError is a crash."""
     if not data:
         return
-    file = WAYS[data[0] % len(WAYS)](data[1:])
+    way = data[0] % (len(WAYS) + len(RAW_WAYS))
+    if way < len(WAYS):
+        file: io.BytesIO | Path = io.BytesIO(WAYS[way](data[1:]))
+    else:
+        name, make = RAW_WAYS[way - len(WAYS)]
+        file = Path(FOLDER.name, name)
+        file.write_bytes(make(data[1:]))
     start = time.process_time()
     try:
-        with objio.open(io.BytesIO(file)) as saved:
+        with objio.open(file) as saved:
             for name in saved:
                 saved[name]
     except FormatError:
@@ -136,6 +164,7 @@ def test_one_input(data: bytes) -> None:
 
 if __name__ == '__main__':
     folder = Path(sys.argv[-1])
+    write_shards(Path(FOLDER.name))
     resident = status('VmRSS') + _GROWN >> 20
     for index, data in enumerate(corpus()):
         (folder / str(index)).write_bytes(data)

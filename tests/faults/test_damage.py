@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import objio
-from faults.files import contents, foreign_files, larger_files, objio_files, read, saved
+from faults.files import contents, foreign_files, larger_files, objio_files, raw_files, read, saved
 from objio.errors import FormatError
 
 Amount = Callable[[int, int], int]
@@ -31,6 +31,22 @@ def test_a_file_cut_anywhere_is_refused(name: str, amount: Amount, figure: Figur
     assert silent == []
     assert contents(data)
     figure('truncations', len(sizes), f'{name}: {len(data):,} bytes')
+
+
+@pytest.mark.proves('truncations')
+@pytest.mark.parametrize('name', raw_files())
+def test_a_file_without_checksums_cut_anywhere_is_refused(name: str, tmp_path: Path, figure: Figure) -> None:
+    """Sizes alone show that a safetensors or msgpack file was cut."""
+    path, data = tmp_path / name, raw_files()[name]
+    path.write_bytes(data)
+    assert contents(str(path))
+    silent = []
+    for size in reversed(range(len(data))):
+        os.truncate(path, size)
+        if read(str(path)) is not None:
+            silent.append(size)
+    assert silent == []
+    figure('truncations', len(data), f'{name}: {len(data):,} bytes')
 
 
 @pytest.mark.proves('bits')

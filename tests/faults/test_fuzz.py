@@ -19,6 +19,7 @@ import objio
 from faults.bounded import forget_peak, status
 from faults.files import foreign_files, objio_files, read
 from faults.fuzzing import foreign_file, objio_file, with_lying_records
+from faults.raw_fuzzing import raw_file, write_shards
 from objio.errors import FormatError, MismatchError
 from objio.variables import TreeVar
 
@@ -39,12 +40,12 @@ def _made(rng: random.Random) -> bytes:
     return with_lying_records(rng.choice([whole, objio_file(rng), foreign_file(rng)]), rng)
 
 
-def _loaded(data: bytes) -> None:
+def _loaded(file: io.BytesIO | Path) -> None:
     """Loads a file into variables; where that is refused they keep what they hold."""
     variables = {'w0': TreeVar(np.zeros(2, np.float32)), 'w1': TreeVar(np.zeros((2, 3))), 'a': TreeVar(np.int16(3))}
     before = {name: variable.value for name, variable in variables.items()}
     try:
-        objio.load_var_collection(io.BytesIO(data), variables, allow_missing=True)
+        objio.load_var_collection(file, variables, allow_missing=True)
     except (FormatError, MismatchError):
         assert all(variables[name].value is value for name, value in before.items())
 
@@ -65,7 +66,7 @@ def test_files_that_lie_with_right_checksums(
         outcomes[(found.kind if (found := read(data)) else 'refused')] += 1
         if turn % 16 == half:
             assert bool(objio.verify(io.BytesIO(data))) == (found is not None)
-            _loaded(data)
+            _loaded(io.BytesIO(data))
             path.write_bytes(data)
             assert read(str(path)) == found
         assert time.process_time() - start < _SECONDS, data
@@ -73,6 +74,32 @@ def test_files_that_lie_with_right_checksums(
     assert grown < _GROWN
     assert set(outcomes) == {'refused', 'objio-npz 1', 'numpy npz', 'Objax npz'}
     assert min(outcomes.values()) > sum(outcomes.values()) / 200, outcomes
+    figure('fuzz', sum(outcomes.values()), f'seed {seed}: {dict(outcomes)}, {grown / 1e6:.0f} MB more memory')
+
+
+@pytest.mark.proves('fuzz')
+@pytest.mark.parametrize('half', [0, 1])
+def test_files_without_checksums_that_lie(half: int, seed: int, tmp_path: Path, amount: Amount, figure: Figure) -> None:
+    """A safetensors or msgpack file or an index that lies is read or is a FormatError, within 0.5 s and 200 MB."""
+    rng = random.Random(seed)
+    outcomes = Counter[str]()
+    write_shards(tmp_path)
+    before = forget_peak()
+    for turn in range(amount(1200, 30_000)):
+        name, data = raw_file(rng)
+        path = tmp_path / name
+        path.write_bytes(data)
+        start = time.process_time()
+        found = read(str(path))
+        outcomes[f'{path.suffix} {"read" if found else "refused"}'] += 1
+        if turn % 16 == half:
+            assert bool(objio.verify(path)) == (found is not None)
+            _loaded(path)
+        assert time.process_time() - start < _SECONDS, data
+    grown = status('VmHWM') - before
+    assert grown < _GROWN
+    assert len(outcomes) == 6, outcomes
+    assert min(outcomes.values()) > sum(outcomes.values()) / 50, outcomes
     figure('fuzz', sum(outcomes.values()), f'seed {seed}: {dict(outcomes)}, {grown / 1e6:.0f} MB more memory')
 
 
@@ -106,4 +133,4 @@ def test_files_grown_by_coverage(
     assert done, process.stderr[-2000:]
     assert int(done[1]) >= runs
     covered = re.findall(r'cov: (\d+)', process.stderr)[-1]
-    figure('atheris', int(done[1]), f'seed {seed}: {covered} edges of objio.formats covered')
+    figure('atheris', int(done[1]), f'seed {seed}: {covered} edges of the readers covered')
