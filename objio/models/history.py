@@ -31,23 +31,22 @@ class Log:
     Args:
         path: of the file; a last line that was torn is cut off.
         session: the number of this session, counted from 1.
+        earlier: what the sessions before it logged.
 
     Attributes:
         last: the last value of each metric, and the last step.
     """
 
-    def __init__(self, path: str, session: int) -> None:
+    def __init__(self, path: str, session: int, earlier: Metrics | None = None) -> None:
         self._path = path
         self._session = session
         self._lock = threading.Lock()
         self.last: dict[str, Any] = {}
-        if session > 1:
-            metrics = read(path)
-            _cut_torn_line(path)
-            self.last = {name: list(values.values())[-1] for name, values in metrics.items()}
-            steps = [step for values in metrics.values() for step in values]
-            self.last |= {'step': max(steps)} if steps else {}
         self._began = False
+        if earlier:
+            self.last = {'step': max(step for values in earlier.values() for step in values), **last_of(earlier)}
+        if session > 1:
+            _cut_torn_line(path)
 
     def append(self, step: Any, metrics: Mapping[str, Any]) -> None:
         """Adds a line.
@@ -107,6 +106,16 @@ def read(path: str) -> Metrics:
                 if name not in OWN:
                     metrics.setdefault(name, {})[row['step']] = float(value)
     return {name: dict(sorted(values.items())) for name, values in metrics.items()}
+
+
+def last_of(metrics: Metrics) -> dict[str, float]:
+    """The last value of each metric.
+
+    Example:
+        >>> last_of({'loss': {1: 0.5, 2: 0.25}})
+        {'loss': 0.25}
+    """
+    return {name: next(reversed(values.values())) for name, values in metrics.items()}
 
 
 def _row(line: bytes, where: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Run:
     Attributes:
         name: that of the run and of its folder.
         path: its folder.
-        state: 'running', 'finished', 'failed', or 'killed' where its process died; 'damaged' where a file is.
+        state: 'running', 'finished', 'failed', or 'killed' where its process died; 'damaged' or 'unreadable' where a file is.
         damaged: what is wrong with its files; '' where nothing is.
     """
 
@@ -36,8 +36,12 @@ class Run:
         try:
             self.state = sessions.state_of(str(self.path), self.sessions)
             _ = self.config, self.saved, self.metrics  # read now, so that all of it is of one moment
+        except FileNotFoundError:
+            raise
         except FormatError as error:
             self.state, self.damaged = 'damaged', str(error)
+        except OSError as error:  # of another user, or on a bad disk; the other runs are to be seen all the same
+            self.state, self.damaged = 'unreadable', str(error)
 
     @cached_property
     def sessions(self) -> list[dict[str, Any]]:
@@ -56,7 +60,7 @@ class Run:
 
     @property
     def start(self) -> str | None:
-        """When the run began: ISO 8601, in UTC; None where the run is damaged and does not tell."""
+        """When the run began: ISO 8601, in UTC; None where the run cannot tell."""
         return self._of_session(0, 'start')
 
     @property
@@ -67,7 +71,7 @@ class Run:
     def _of_session(self, place: int, name: str) -> str | None:
         try:
             found: str | None = self.sessions[place].get(name)
-        except FormatError:
+        except (FormatError, OSError):
             return None
         return found
 
@@ -113,14 +117,14 @@ class Run:
     @property
     def last(self) -> dict[str, float]:
         """The last value of each metric."""
-        return {name: next(reversed(values.values())) for name, values in self.metrics.items()}
+        return history.last_of(self.metrics)
 
     def best(self, metric: str, mode: str = 'min') -> float:
         """The best value that a metric ever had; NaN where it had none but NaN, or none at all."""
         numbers = [value for value in self.metrics.get(metric, {}).values() if not math.isnan(value)]
         return chosen(mode)(numbers, default=math.nan)
 
-    def load(self, cls: type | None = None) -> Any:
+    def load(self, cls: Callable[..., Any] | None = None) -> Any:
         """The model with its settings and its weights; see `Saver.load`."""
         from objio.models.saver import Saver
 

@@ -1,5 +1,6 @@
 """The runs of a folder: listed, filtered, sorted, and the best of them used again. No JAX until one is loaded."""
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -172,5 +173,9 @@ def runs(root: str | os.PathLike[str] = 'storage') -> Runs:
     """
     folder = os.fsdecode(root)
     paths = [os.path.join(folder, name) for name in os.listdir(folder)]
-    found = [Run(path) for path in paths if is_run(path)]
+    found = []
+    for path in paths:
+        if is_run(path):
+            with contextlib.suppress(FileNotFoundError):  # somebody removed it meanwhile
+                found.append(Run(path))
     return Runs(sorted(found, key=lambda run: (run.start or '', run.name)), folder)

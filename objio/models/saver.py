@@ -5,7 +5,7 @@ import copy
 import logging
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +22,7 @@ from objio.io.ops import load_archive, save_var_collection
 from objio.io.pickling import check_picklable, save_module
 from objio.io.subjects import as_collection
 from objio.models import registry, sessions
-from objio.models.history import Log
+from objio.models.history import Log, Metrics, read
 from objio.models.keeping import devices, is_model, make_module, refuse_missing, renew_copy, settings_of
 from objio.models.leaves import differing, flat
 from objio.models.names import check_name, friendly_name
@@ -92,20 +92,26 @@ class Saver:
             check_name(name)
         folder = os.fsdecode(root)
         self._session: sessions.Session | None = None
-        if jax.process_index() != 0:
-            self._log = None
-        else:
+        self._log: Log | None = None
+        self._earlier: Metrics = {}
+        if jax.process_index() == 0:
             facts = provenance(devices()) | {'settings': self._record().as_json()}
             storage.make_folder(folder)
             self._session = self._begin(folder, name, facts, resume=resume)
             name = os.path.basename(self._session.folder)
-            self._log = Log(os.path.join(self._session.folder, sessions.METRICS), self._session.number)
-            renew_copy(self._session.folder)
             weakref.finalize(self, self._session.end_unattended).atexit = False
+            try:
+                self._log = Log(self._session.file(sessions.METRICS), self._session.number, self._earlier)
+                renew_copy(self._session.folder)
+            except BaseException as error:
+                self._session.end('failed', sessions.described(error))
+                raise
+            self._earlier = {}
         if name is None:
             raise ValueError('of several processes each must know the name of the run: pass run=, or set OBJIO_RUN')
         self.run = name
         self.path = Path(folder, name)
+        self._folder = os.path.abspath(self.path)  # the program may go elsewhere
 
     def log(self, *, step: int, **metrics: Any) -> None:
         """Appends metrics to those of the run; they outlive the process from here on.
@@ -138,22 +144,22 @@ class Saver:
             return
         self._session.check()
         check_metadata(dict(metrics_io.checked(metadata)))
-        weights, pickled = self.path / WEIGHTS, self.path / PICKLE
+        weights, pickled = os.path.join(self._folder, WEIGHTS), os.path.join(self._folder, PICKLE)
         if pickle:
             check_picklable(self.model)
-        if pickled.exists():  # a kill may leave none, but never one of other weights
-            storage.remove(str(pickled))
+        if os.path.exists(pickled):  # a kill may leave none, but never one of other weights
+            storage.remove(pickled)
         self._log.sync()
         if self._is_model:
-            self.model.save(self.path, metrics=self._log.last, metadata=metadata)
+            self.model.save(self._folder, metrics=self._log.last, metadata=metadata)
         else:
             content = {**metrics_io.checked(metadata), CONFIG_KEY: self._record().as_json()}
             content[metrics_io.KEY] = metrics_io.encode(self._log.last)
             save_var_collection(weights, self.model, metadata=content)
-            write_copy(str(self.path), durable=True)
+            write_copy(self._folder, durable=True)
         if pickle:
             save_module(pickled, self.model)
-        _LOG.info('saved %s', weights)
+        _LOG.info('saved %s', self.path / WEIGHTS)
 
     def restore(self) -> int:
         """Loads into the model what the run saved last, weights and settings.
@@ -166,13 +172,14 @@ class Saver:
             MismatchError: the weights do not fit the model; nothing was loaded.
             FormatError: a file is damaged.
         """
-        if not (self.path / WEIGHTS).exists():
+        weights = os.path.join(self._folder, WEIGHTS)
+        if not os.path.exists(weights):
             return 0
         if self._is_model:
-            self.model.load(self.path)
-        with opened(self.path / WEIGHTS) as (archive, name):
+            self.model.load(self._folder)
+        with opened(weights) as (archive, name):
             if not self._is_model:
-                check_copy(str(self.path), archive, Record.read(archive, name))
+                check_copy(self._folder, archive, Record.read(archive, name))
                 load_archive(archive, name, as_collection(self.model))
             return int(metrics_io.decode(archive.metadata).get('step', 0))
 
@@ -182,7 +189,7 @@ class Saver:
             self._session.end('finished')
 
     @staticmethod
-    def load(run: str, root: str | os.PathLike[str] = 'storage', cls: type | None = None) -> Any:
+    def load(run: str, root: str | os.PathLike[str] = 'storage', cls: Callable[..., Any] | None = None) -> Any:
         """The model of a run, with its settings and its weights.
 
         Args:
@@ -232,15 +239,16 @@ class Saver:
 
     def _begin(self, root: str, name: str | None, facts: Mapping[str, Any], *, resume: bool) -> sessions.Session:
         if name is not None:
-            return sessions.begin(os.path.join(root, name), facts, resume=resume, check=self._check_settings)
+            return sessions.begin(os.path.join(root, name), facts, resume=resume, check=self._check)
         while True:
             with contextlib.suppress(FileExistsError, BlockingIOError):  # another run took the name meanwhile
                 return sessions.begin(os.path.join(root, friendly_name(os.listdir(root))), facts, resume=False)
 
-    def _check_settings(self, earlier: list[dict[str, Any]], folder: str) -> None:
-        """Refuses to go on with a run that was made with other settings."""
+    def _check(self, earlier: list[dict[str, Any]], folder: str) -> None:
+        """Refuses to go on with a run that was made with other settings, or whose metrics are damaged."""
         if not earlier:
             return
+        self._earlier = read(os.path.join(folder, sessions.METRICS))
         saved, here = earlier[-1]['settings'], self._record()
         kinds = [name.partition(':')[2] for name in (saved['class'], here.cls)]
         if kinds[0] != kinds[1]:

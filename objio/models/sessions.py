@@ -31,17 +31,21 @@ class Session:
     """The right to write to a run's folder, until `end`, or until the process ends.
 
     Attributes:
-        folder: the run's folder.
+        folder: the run's folder, absolute: the program may go elsewhere.
         number: counted from 1.
     """
 
     def __init__(self, folder: str, held: locks.Hold, sessions: list[dict[str, Any]]) -> None:
-        self.folder = folder
+        self.folder = os.path.abspath(folder)
         self.number = len(sessions)
         self._held = held
         self._sessions = sessions
         self._process = os.getpid()
         _OPEN.add(self)
+
+    def file(self, name: str) -> str:
+        """The path of a file of the run."""
+        return os.path.join(self.folder, name)
 
     def check(self) -> None:
         """Checks that this process may still write.
@@ -104,7 +108,7 @@ def begin(folder: str, facts: Mapping[str, Any], *, resume: bool, check: Check |
     """
     refuse(folder, resume=resume)
     made = _make(folder)
-    path = os.path.join(folder, LOCK)
+    path = os.path.abspath(os.path.join(folder, LOCK))
     held: locks.Hold | None = None
     try:
         held = locks.hold(path)

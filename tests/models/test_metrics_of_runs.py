@@ -57,12 +57,12 @@ def test_a_run_that_went_back(path: str) -> None:
     first = Log(path, 1)
     for step in range(1, 6):
         first.append(step, {'loss': float(step), 'old': 1.0})
-    second = Log(path, 2)
+    second = Log(path, 2, read(path))
     assert second.last == {'step': 5, 'loss': 5.0, 'old': 1.0}
     second.append(4, {'loss': 40.0})
     assert second.last == {'step': 4, 'loss': 40.0}
     assert read(path) == {'loss': {1: 1.0, 2: 2.0, 3: 3.0, 4: 40.0}, 'old': {1: 1.0, 2: 1.0, 3: 1.0}}
-    third = Log(path, 3)
+    third = Log(path, 3, read(path))
     third.append(2, {'loss': 20.0})
     assert read(path) == {'loss': {1: 1.0, 2: 20.0}, 'old': {1: 1.0}}
 
@@ -76,7 +76,7 @@ def test_a_torn_last_line(path: str, cut: int) -> None:
     log.append(2, {'loss': 2.0})
     os.truncate(path, whole + cut if cut < 19 else os.path.getsize(path) - 1)
     assert read(path) == {'loss': {1: 1.0}}
-    log = Log(path, 2)
+    log = Log(path, 2, read(path))
     assert os.path.getsize(path) == whole
     log.append(2, {'loss': 3.0})
     assert read(path) == {'loss': {1: 1.0, 2: 3.0}}
@@ -99,14 +99,13 @@ def test_a_torn_last_line(path: str, cut: int) -> None:
     ],
 )
 def test_a_damaged_line_is_told(path: str, line: str) -> None:
-    """A damaged line among others is a FormatError that gives its number, for a reader and for who goes on."""
+    """A damaged line among others is a FormatError that gives its number."""
     Log(path, 1).append(1, {'loss': 1.0})
     with open(path, 'ab') as file:
         file.write(line.encode(errors='surrogatepass') + b'\n')
     before = Path(path).read_bytes()
-    for attempt in (lambda: read(path), lambda: Log(path, 2)):
-        with pytest.raises(objio.FormatError, match=r'metrics\.jsonl, line 2: expected'):
-            attempt()
+    with pytest.raises(objio.FormatError, match=r'metrics\.jsonl, line 2: expected'):
+        read(path)
     assert Path(path).read_bytes() == before
 
 

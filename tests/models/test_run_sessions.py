@@ -142,6 +142,47 @@ def test_a_model_goes_on_with_other_mutable_settings() -> None:
     assert objio.runs()[0].config == {'width': 3, 'lr': 0.2}
 
 
+def test_going_on_with_damaged_metrics_changes_nothing() -> None:
+    """A run whose metrics are damaged is not resumed; the error names the line."""
+    with objio.Saver(Net(), run='a') as saver:
+        saver.log(step=1, loss=1.0)
+    Path('storage/a/metrics.jsonl').write_text('x\n')
+    before = content()
+    with pytest.raises(objio.FormatError, match=r'metrics\.jsonl, line 1'):
+        objio.Saver(Net(), run='a', resume=True)
+    assert content() == before
+
+
+def test_a_session_that_fails_at_once_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk fails after the run began, the run has failed, and its folder is free."""
+
+    def fail(folder: str) -> None:
+        raise OSError(5, 'Input/output error')
+
+    monkeypatch.setattr('objio.models.saver.renew_copy', fail)
+    with pytest.raises(OSError, match='Input/output'):
+        objio.Saver(Net(), run='a')
+    monkeypatch.setattr('objio.models.saver.renew_copy', lambda folder: None)
+    assert (objio.runs()[0].state, objio.runs()[0].provenance['error']) == (
+        'failed',
+        'OSError: [Errno 5] Input/output error',
+    )
+    objio.Saver(Net(), run='a', resume=True).close()
+
+
+def test_a_program_that_goes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the working folder does not lead a run away from its own."""
+    saver = objio.Saver(Net(), run='a')
+    monkeypatch.chdir(tmp_path.parent)
+    saver.log(step=1, loss=1.0)
+    saver.save(pickle=True)
+    assert saver.restore() == 1
+    saver.close()
+    monkeypatch.chdir(tmp_path)
+    assert objio.runs()[0].state == 'finished'
+    assert set(content('storage')) >= {'storage/a/model.pickle', 'storage/a/metrics.jsonl', 'storage/a/config.json'}
+
+
 def test_how_a_run_ends() -> None:
     """A `with` block that ends well is 'finished', also by `sys.exit()`; an exception is kept as the reason."""
     with objio.Saver(Net(), run='well'):

@@ -257,6 +257,18 @@ def test_damage_hides_no_other_run(three: Runs, file: str, data: bytes, message:
         assert Path('storage/b', file).read_bytes() == data
 
 
+@pytest.mark.parametrize('file', ['provenance.json', 'metrics.jsonl', 'model.npz'])
+def test_what_cannot_be_read_hides_no_other_run(three: Runs, file: str) -> None:
+    """A run with a file that the system does not give is listed as such, with the reason."""
+    Path('storage/b', file).unlink()
+    Path('storage/b', file).mkdir()  # which root, too, cannot read as a file
+    found = objio.runs()
+    assert {run.name: run.state for run in found} == {'a': 'finished', 'b': 'unreadable', 'c': 'finished'}
+    assert file in found['b'].damaged
+    assert found.best('loss').name == 'a'
+    assert [run.name for run in found.sort('start')] == ['a', 'c', 'b']
+
+
 def test_a_folder_that_is_no_run() -> None:
     """`Run` of any other folder says that there is none."""
     with pytest.raises(FileNotFoundError, match='there is no run'):
