@@ -127,7 +127,7 @@ def test_files_grown_by_coverage(
     environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path), 'JAX_PLATFORMS': 'cpu'}
     # By way of a shell, since libFuzzer takes for its own the most memory that whoever started it has ever had.
     command = ['sh', '-c', '"$@"; exit $?', 'sh', *command]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500)
     assert process.returncode == 0, process.stderr[-4000:] + process.stdout[-4000:]
     done = _RUNS.search(process.stderr)
     assert done, process.stderr[-2000:]
