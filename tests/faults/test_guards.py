@@ -19,6 +19,7 @@ from faults import (
     guards_interop,
     guards_io,
     guards_models,
+    guards_runs,
     guards_storage,
 )
 from faults.guards import Guard
@@ -32,6 +33,7 @@ ROOMS = {
     'io': guards_io.GUARDS,
     'folders': guards_folders.GUARDS,
     'models': guards_models.GUARDS,
+    'runs': guards_runs.GUARDS,
 }
 GUARDS = [guard for guards in ROOMS.values() for guard in guards]
 

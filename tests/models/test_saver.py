@@ -190,7 +190,7 @@ def test_the_metadata_of_the_user_and_the_metrics_stand_in_the_save() -> None:
     saver = objio.Saver(Net(), run='a')
     saver.log(step=7, loss=0.5, accuracy=float('nan'))
     saver.log(step=8, loss=0.25)
-    saver.save(metadata={'note': 'x'})
+    saver.save(metadata={'note': 'x'}, pickle=True)
     with objio.open('storage/a/model.npz') as saved:
         assert saved.metadata['note'] == 'x'
     found = objio.runs()[0].saved
