@@ -144,6 +144,7 @@ time.sleep(100)
         os.kill(child, 0)  # the child lives
     finally:
         os.kill(child, 9)
+        process.kill()
         process.communicate()
 
 
