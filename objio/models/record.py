@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from objio import storage
 from objio.errors import ConfigConflict, FormatError
 from objio.formats import Archive, manifest
 from objio.io.files import opened
 from objio.io.metrics import CONFIG_KEY
-from objio.models.config import Config
 from objio.models.registry import name_of
-from objio.models.settings import json_values
+
+if TYPE_CHECKING:
+    from objio.models.config import Config
 
 WEIGHTS, COPY = 'model.npz', 'config.json'
 _LOG = logging.getLogger('objio')
@@ -43,8 +44,11 @@ class Record:
     given: frozenset[str]
 
     @classmethod
-    def of(cls, model: type, config: Config) -> Self:
+    def of(cls, model: type, config: 'Config') -> Self:
         """The record of a model's settings as they are now."""
+        # Here, so that whoever only reads records, or saves a plain module, needs no pydantic.
+        from objio.models.settings import json_values
+
         return cls(name_of(model), *package_of(model.__module__), json_values(config), config.given)
 
     @classmethod

@@ -35,7 +35,8 @@ def find(name: str) -> type:
     same = [other for other in _CLASSES if other.partition(':')[2] == qualname]
     near = difflib.get_close_matches(name, _CLASSES, n=1)
     hint = f'; this program has {(same or near)[0]!r}' if same or near else ''
+    # What a script calls __main__ is another module in every other program.
+    cure = 'pass cls=' if module == '__main__' else f'import {module} first, or pass cls='
     raise LookupError(
-        f'no class {name!r} is defined in this program{hint}. Names found in a file are never imported: '
-        f'import {module} first, or pass cls='
+        f'no class {name!r} is defined in this program{hint}. Names found in a file are never imported: {cure}'
     )

@@ -10,6 +10,9 @@ from faults.plan import ROWS, Beside
 
 FULL = os.environ.get('FAULTS') == 'full'
 
+# A program that imports atheris, which only the full run has.
+collect_ignore = ['fuzz_target.py']
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Says what the marks mean."""

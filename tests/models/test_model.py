@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import stat
 import sys
 import unittest
@@ -17,6 +18,7 @@ import pytest
 
 import objio
 from objio import ConfigConflict, ConfigPropertyImmutable
+from objio.models import registry
 
 
 class ModelClass(objio.Model):
@@ -334,3 +336,12 @@ def test_the_reserved_key_is_not_for_users(tmp_path: Path) -> None:
     assert Wide(tmp_path / 'm').config.note == 'mine'
     with pytest.raises(ValueError, match='reserved'):
         model.save(metadata={'objio.other': 1})
+
+
+@pytest.mark.parametrize(
+    ('name', 'cure'), [('__main__:Net', 'imported: pass cls='), ('lost.net:Net', 'import lost.net first, or pass cls=')]
+)
+def test_a_class_that_is_not_here_is_told_with_its_cure(name: str, cure: str) -> None:
+    """What a script defined cannot be imported by its name; what a module did can."""
+    with pytest.raises(LookupError, match=re.escape(cure)):
+        registry.find(name)

@@ -297,6 +297,18 @@ def test_runs_are_listed_without_jax(three: Runs) -> None:
     assert output.stdout == f'{three}\nb\nset()\n'
 
 
+def test_a_plain_module_is_kept_without_pydantic() -> None:
+    """Only settings of a `Config` need it."""
+    code = (
+        "import sys\nsys.modules['pydantic'] = None\nimport objio\nnet = objio.nn.Linear(2, 1)\n"
+        "objio.Saver(net, config={'width': 2}, run='a').save()\n"
+        "print(objio.Saver.load('a', cls=lambda width: net) is net)"
+    )
+    environment = os.environ | {'PYTHONPATH': str(Path(objio.__file__).parents[1])}
+    output = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True, text=True, env=environment)
+    assert output.stdout == 'True\n'
+
+
 READ_ONLY = """
 import os, sys
 import objio

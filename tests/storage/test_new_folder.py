@@ -132,7 +132,11 @@ def called(kernel: str | None = None, space: str | None = None, pid: int | None 
     return '.objio-{}-{}.{}-0123456789ab.tmp'.format(*here)
 
 
-@pytest.mark.parametrize('name', [called(kernel='01234567'), called(space='1'), '.objio-x.tmp'])
+@pytest.mark.parametrize(
+    'name',
+    [called(kernel='01234567'), called(space='1'), '.objio-x.tmp'],
+    ids=['of another machine', 'of another container', 'of who knows whom'],
+)
 def test_what_cannot_be_known_goes_after_an_hour(tmp_path: Path, name: str) -> None:
     """The folder of another machine, or of another container, stays an hour."""
     path = tmp_path / name
