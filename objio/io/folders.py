@@ -72,17 +72,33 @@ def open_index(path: str) -> Iterator['Shards']:
         yield Shards({name: archives[shard] for name, shard in homes.items()}, metadata)
 
 
-def _read_index(path: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The metadata of an index, and the shard of each array."""
+def read_text(path: str, most: int) -> str:
+    """A text in UTF-8, whole.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        FormatError: it has more.
+        UnicodeDecodeError: it is no UTF-8.
+        OSError: it cannot be read.
+    """
     with storage.open_file(path) as source:
-        if source.size > _LARGEST:
-            raise FormatError(f'{path}: expected an index of at most {_LARGEST} bytes, found {source.size}')
+        if source.size > most:
+            raise FormatError(f'{path}: expected at most {most} bytes, found {source.size}')
         raw = bytearray(source.size)
         source.read_into(0, memoryview(raw))
+    return raw.decode()
+
+
+def _read_index(path: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The metadata of an index, and the shard of each array."""
     try:
-        text = raw.decode()
-        del raw
+        text = read_text(path, _LARGEST)
         homes, metadata = parse_index(text)
+    except FormatError:
+        raise
     except (ValueError, RecursionError) as error:
         raise FormatError(f'{path}: expected the JSON text of an index, found an error: {error}') from error
     for name, shard in homes.items():

@@ -13,6 +13,7 @@ from objio import storage
 from objio.errors import FormatError
 from objio.formats import Allocate, ArraySpec, ReadRange
 from objio.formats.dtypes import WRITABLE, blocks, label_of
+from objio.io.folders import read_text
 
 _TREE = '_METADATA'
 _ABOUT = '_CHECKPOINT_METADATA'
@@ -45,9 +46,8 @@ def open_checkpoint(path: str) -> 'OrbaxArchive':
             '.'.join(str(part['key']) for part in leaf['key_metadata']): leaf['value_metadata']['value_type']
             for leaf in description['tree_metadata'].values()
         }
-        kvstore: dict[str, Any] = {'driver': 'file', 'path': f'{path}/'}
-        if description.get('use_ocdbt', True):
-            kvstore = {'driver': 'ocdbt', 'base': f'file://{path}/'}
+        folder = {'driver': 'file', 'path': f'{path}/'}  # no URL, which takes some letters of a path for its own
+        store: dict[str, Any] = {'driver': 'ocdbt', 'base': folder} if description.get('use_ocdbt', True) else folder
         driver = 'zarr3' if description.get('use_zarr3') else 'zarr'
         implementations = _key_implementations(path)
     except (KeyError, TypeError, AttributeError) as error:
@@ -57,9 +57,10 @@ def open_checkpoint(path: str) -> 'OrbaxArchive':
     names = [name for name, kind in leaves.items() if kind not in _NO_ARRAYS]
     opening = {}
     for name in names:
-        spec = {'driver': driver, 'kvstore': {**kvstore, 'path': kvstore.get('path', '') + f'{name}/'}}
+        kvstore = {**store, 'path': store.get('path', '') + f'{name}/'}
         # Orbax stores every chunk: one that is missing is no zeros, it is lost.
-        opening[name] = tensorstore.open({**spec, 'fill_missing_data_reads': False}, open=True, read=True)
+        spec = {'driver': driver, 'kvstore': kvstore, 'fill_missing_data_reads': False}
+        opening[name] = tensorstore.open(spec, open=True, read=True)
     arrays = {name: _result(path, name, future) for name, future in opening.items()}
     about = os.path.join(path, _ABOUT)
     metadata = _json(about).get('custom_metadata') if os.path.exists(about) else None
@@ -87,14 +88,11 @@ def _item(path: str) -> str:
 
 def _json(path: str) -> Any:
     try:
-        with storage.open_file(path) as source:
-            if source.size > _LARGEST:
-                raise FormatError(f'{path}: expected at most {_LARGEST} bytes, found {source.size}')
-            text = bytearray(source.size)
-            source.read_into(0, memoryview(text))
-        found = json.loads(text)
+        found = json.loads(read_text(path, _LARGEST))
+    except FormatError:
+        raise
     except (ValueError, RecursionError) as error:
-        raise error if isinstance(error, FormatError) else FormatError(f'{path}: expected JSON: {error}') from error
+        raise FormatError(f'{path}: expected JSON: {error}') from error
     if not isinstance(found, dict):
         raise FormatError(f'{path}: expected an object in JSON, found {type(found).__name__}')
     return found

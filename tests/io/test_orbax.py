@@ -67,6 +67,17 @@ def test_what_orbax_saved_loads_bit_for_bit(tmp_path: Path, writer: str) -> None
         assert file['params.dense.bias'].dtype == ml_dtypes.bfloat16
 
 
+@pytest.mark.parametrize('writer', WRITERS)
+def test_a_folder_may_have_any_name(tmp_path: Path, writer: str) -> None:
+    """Letters that mean something in a URL are no more than letters in a path."""
+    folder = tmp_path / 'run #1, 100%25 done? é'
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**WRITERS[writer])) as checkpointer:
+        checkpointer.save(tmp_path / 'a', {'w': jnp.arange(3)})
+    (tmp_path / 'a').rename(folder)
+    with objio.open(folder) as file:
+        assert file['w'].tolist() == [0, 1, 2]
+
+
 def test_typed_keys_come_back_as_keys(tmp_path: Path) -> None:
     """Of the implementation that Orbax notes; the data of keys loads into keys too."""
     keys = jax.random.split(jax.random.key(3, impl='rbg'), 4)
