@@ -13,6 +13,7 @@ from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, SeekableSink, Sink, manifest
 from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out
 from objio.formats.names import member_name, member_names
+from objio.formats.writing import check_shape, sized, wrong_size
 from objio.formats.zip_records import end_records
 
 _PIECE = 1 << 20  # summed and written while it is in the cache
@@ -84,7 +85,7 @@ class NpzFile:
             # Copied at once: what a caller changes before they are written must not part the bytes from their checksum.
             content = b''.join(self._blocks(name))
             if len(content) != size:
-                raise self._wrong_size(name, index, len(content))
+                raise wrong_size(name, self._specs[name], size, len(content))
             crcs.append(isal_zlib.crc32(content, _crc_of(head)))
             small.append(content)
             waiting += size
@@ -142,22 +143,7 @@ class NpzFile:
                 yield block[start : start + _PIECE]
 
     def _sized(self, name: str, index: int) -> Iterator[memoryview]:
-        """The blocks of an array, exactly as many bytes as were promised."""
-        size, promised = 0, self._members.sizes[index]
-        for block in self._blocks(name):
-            size += len(block)
-            if size > promised:
-                break
-            yield memoryview(block)
-        if size != promised:
-            raise self._wrong_size(name, index, size)
-
-    def _wrong_size(self, name: str, index: int, size: int) -> UnsaveableError:
-        spec, promised = self._specs[name], self._members.sizes[index]
-        return UnsaveableError(
-            f'{name!r}: its shape {spec.shape} and dtype {spec.dtype} take {promised} bytes, its blocks gave '
-            f'{size}{" or more" if size > promised else ""}'
-        )
+        return sized(name, self._specs[name], self._blocks, self._members.sizes[index])
 
 
 def _crc_beside(pool: Executor, block: memoryview, crc: int) -> 'Future[int] | None':
@@ -172,9 +158,7 @@ def _contents(specs: Mapping[str, ArraySpec]) -> tuple[list[bytes], list[int]]:
     """The NPY header of each array, and how many bytes follow it."""
     heads, sizes = [], []
     for name, spec in specs.items():
-        for axis in spec.shape:
-            if type(axis) is not int or axis < 0:
-                raise UnsaveableError(f'{name!r}: expected a shape of ints of at least 0, got {spec.shape}')
+        check_shape(name, spec)
         try:
             head, size = content_of(spec)
         except ValueError as error:

@@ -1,13 +1,13 @@
 """Reads arrays that lie in a file without checksums, in one stretch or several, as the stored bytes or nearly so."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from objio.formats import Allocate, ArraySpec, Source
+from objio.formats import Allocate, ArraySpec, ReadRange, Source
 from objio.formats.dtypes import stored
-from objio.formats.reading import check, scan
+from objio.formats.reading import bounded, check, scan
 
 _PIECE = 1 << 20  # looked at while it is in the cache
 _WINDOW = 1 << 18  # bytes of small arrays that are read before the first of them is given
@@ -140,16 +140,9 @@ class RawArchive:
             self._read_part(name, at, piece)
             yield piece
 
-    def ranges(self, name: str) -> Callable[[int, memoryview], None] | None:
+    def ranges(self, name: str) -> ReadRange | None:
         """See `Archive`."""
-        nbytes = self.nbytes(name)
-
-        def read_range(start: int, buffer: memoryview) -> None:
-            if start < 0 or start + buffer.nbytes > nbytes:
-                raise ValueError(f'{name!r} has {nbytes} bytes, asked for {buffer.nbytes} from byte {start}')
-            self._read_part(name, start, buffer)
-
-        return read_range
+        return bounded(repr(name), self.nbytes(name), partial(self._read_part, name))
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """See `Archive`; None also where the array lies at an address that its dtype cannot have."""

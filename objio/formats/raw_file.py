@@ -1,9 +1,10 @@
 """Writes files of formats without checksums: what stands between the arrays is given, the arrays go as they lie."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, Sink
+from objio.formats.writing import check_shape, sized, wrong_size
 
 _PIECE = 1 << 20  # bytes that are written at a time, so that the disk starts early and progress is told
 _SMALL = 1 << 18  # up to here an array is gathered with its neighbours and written with them
@@ -48,34 +49,17 @@ class RawFile:
             if nbytes <= _SMALL:
                 content = b''.join(self._blocks(name))
                 if len(content) != nbytes:
-                    raise self._wrong_size(name, nbytes, len(content))
+                    raise wrong_size(name, self._specs[name], nbytes, len(content))
                 waiting.append(content)
                 size += nbytes
             if nbytes > _SMALL or size >= _GATHERED or len(waiting) >= _TOGETHER:
                 sink.write(b''.join(waiting))
                 waiting, size = [], 0
             if nbytes > _SMALL:
-                for piece in self._pieces(name, nbytes):
-                    sink.write(piece)
+                for block in sized(name, self._specs[name], self._blocks, nbytes):
+                    for at in range(0, len(block), _PIECE):
+                        sink.write(block[at : at + _PIECE])
         sink.write(b''.join([*waiting, self._end]))
-
-    def _pieces(self, name: str, promised: int) -> Iterator[memoryview]:
-        size = 0
-        for block in self._blocks(name):
-            size += len(block)
-            if size > promised:
-                break
-            for start in range(0, len(block), _PIECE):
-                yield memoryview(block)[start : start + _PIECE]
-        if size != promised:
-            raise self._wrong_size(name, promised, size)
-
-    def _wrong_size(self, name: str, promised: int, size: int) -> UnsaveableError:
-        spec = self._specs[name]
-        return UnsaveableError(
-            f'{name!r}: its shape {spec.shape} and dtype {spec.dtype} take {promised} bytes in the file, its blocks '
-            f'gave {size}{" or more" if size > promised else ""}'
-        )
 
 
 def some(things: Sequence[str], limit: int = 10) -> str:
@@ -131,6 +115,4 @@ def check_names(specs: Mapping[str, ArraySpec]) -> None:
             name.encode()
         except UnicodeEncodeError as error:
             raise UnsaveableError(f'{name!r}: a name cannot hold a lone surrogate; rename the variable') from error
-        for axis in spec.shape:
-            if type(axis) is not int or axis < 0:
-                raise UnsaveableError(f'{name!r}: expected a shape of ints of at least 0, got {spec.shape}')
+        check_shape(name, spec)

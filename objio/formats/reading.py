@@ -105,12 +105,27 @@ def ranges(source: Source, part: str, form: Stored, offset: int, nbytes: int) ->
     """
 
     def read_range(start: int, buffer: memoryview) -> None:
-        if start < 0 or start + buffer.nbytes > nbytes:
-            raise ValueError(f'{part} has {nbytes} bytes, asked for {buffer.nbytes} from byte {start}')
         source.read_into(offset + start, buffer)
         check(source, part, buffer, form)
 
-    return read_range
+    return bounded(part, nbytes, read_range)
+
+
+def bounded(part: str, nbytes: int, read_range: ReadRange) -> ReadRange:
+    """What reads a range, once the range is known to be inside the array.
+
+    Args:
+        part: the array's name, for errors.
+        nbytes: how many stored bytes the array has.
+        read_range: reads it.
+    """
+
+    def within(start: int, buffer: memoryview) -> None:
+        if start < 0 or start + buffer.nbytes > nbytes:
+            raise ValueError(f'{part} has {nbytes} bytes, asked for {buffer.nbytes} from byte {start}')
+        read_range(start, buffer)
+
+    return within
 
 
 def check(source: Source, part: str, buffer: memoryview, form: Stored) -> None:

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from objio.io import metrics as metrics_io
 from objio.io.checkpoint import Checkpoint
 from objio.io.ops import load_archive
 from objio.io.plan import LoadReport
@@ -55,8 +54,7 @@ class ModelCheckpoint(Checkpoint):
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """As `Checkpoint.save`; the model's settings go with it."""
-        record = Record.of(type(self._model), self._model.config)
-        content = {**metrics_io.checked(metadata), metrics_io.CONFIG_KEY: record.as_json()}
+        content = Record.of(type(self._model), self._model.config).beside(metadata)
         super().save(self._state(vc), idx, metrics=metrics, metadata=content)
 
     def restore(self, vc: Any, idx: int | None = None, **load_options: Any) -> tuple[int, str]:

@@ -151,7 +151,7 @@ class Model(Module):
             SaveNotDurable: all is written, but a folder could not be synced.
         """
         place = Place.at(self.directory if path is None else path)
-        content = self._metadata(metadata)
+        content = Record.of(type(self), self._config).beside(metadata)
         if metrics is not None:
             content[metrics_io.KEY] = metrics_io.encode(metrics)
         contents = contents_of(self.state())
@@ -207,10 +207,6 @@ class Model(Module):
             SaveFailed: it failed; `idx` says how manieth of this model it was, and the cause is chained.
         """
         self._writer.wait()
-
-    def _metadata(self, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-        record = Record.of(type(self), self._config)
-        return {**metrics_io.checked(metadata), metrics_io.CONFIG_KEY: record.as_json()}
 
 
 class _Writer(Writer):

@@ -15,7 +15,7 @@ from objio import storage
 from objio.errors import ConfigConflict, FormatError
 from objio.formats import Archive, manifest
 from objio.io.files import opened
-from objio.io.metrics import CONFIG_KEY
+from objio.io.metrics import CONFIG_KEY, checked
 from objio.models.registry import name_of
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class Record:
                 'load_var_collection(file, model.state()) loads its arrays alone'
             )
         return cls(found['class'], found['package'], found['version'], found['values'], frozenset(found['given']))
+
+    def beside(self, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The metadata of a save, with the settings in their place."""
+        return {**checked(metadata), CONFIG_KEY: self.as_json()}
 
     def as_json(self) -> dict[str, Any]:
         """What stands in the metadata."""

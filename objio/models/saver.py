@@ -17,7 +17,6 @@ from objio.errors import ConfigConflict
 from objio.formats.manifest import check_metadata
 from objio.io import metrics as metrics_io
 from objio.io.files import opened
-from objio.io.metrics import CONFIG_KEY
 from objio.io.ops import load_archive, save_var_collection
 from objio.io.pickling import check_picklable, save_module
 from objio.io.subjects import as_collection
@@ -153,7 +152,7 @@ class Saver:
         if self._is_model:
             self.model.save(self._folder, metrics=self._log.last, metadata=metadata)
         else:
-            content = {**metrics_io.checked(metadata), CONFIG_KEY: self._record().as_json()}
+            content = self._record().beside(metadata)
             content[metrics_io.KEY] = metrics_io.encode(self._log.last)
             save_var_collection(weights, self.model, metadata=content)
             write_copy(self._folder, durable=True)

@@ -2,11 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from faults import saving, tracing
 from faults.plan import ROWS, Beside
+from faults.saving import Nursery
 
 FULL = os.environ.get('FAULTS') == 'full'
 
@@ -49,7 +51,7 @@ def seed() -> int:
     return seed
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def needs() -> Callable[[object, str], None]:
     """`needs(condition, what)`: skips a test where the machine lacks what it needs, such as root.
 
@@ -63,6 +65,14 @@ def needs() -> Callable[[object, str], None]:
             pytest.skip(f'needs {what}')
 
     return needs
+
+
+@pytest.fixture(scope='module')
+def nursery(needs: Callable[[object, str], None]) -> Iterator[Nursery]:
+    """Where saves are forked from, to be traced."""
+    needs(tracing.AVAILABLE, 'Linux on x86-64')
+    with saving.nursery() as process:
+        yield process
 
 
 @pytest.fixture

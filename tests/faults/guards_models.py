@@ -205,6 +205,12 @@ GUARDS = [
         'models/record.py',
         _MODEL,
         (
+            'the settings of a model are not replaced by metadata of that name',
+            'return {**checked(metadata), CONFIG_KEY: self.as_json()}',
+            'return {CONFIG_KEY: self.as_json(), **dict(metadata or {})}',
+            'test_the_reserved_key_is_not_for_users',
+        ),
+        (
             'weights without settings are told',
             'not isinstance(found, Mapping)\n            or any(',
             'any(',
@@ -251,12 +257,6 @@ GUARDS = [
             '            tell(merged.notes)\n            report',
             '            adopt(self._config, merged.config)\n            tell(merged.notes)\n            report',
             'test_load_is_all_or_nothing',
-        ),
-        (
-            'settings and weights of a single file too',
-            'return {**metrics_io.checked(metadata), metrics_io.CONFIG_KEY: record.as_json()}',
-            'return {metrics_io.CONFIG_KEY: record.as_json(), **metrics_io.checked(metadata)}',
-            'test_the_reserved_key_is_not_for_users',
         ),
     ),
     *of(

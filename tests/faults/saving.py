@@ -6,10 +6,12 @@ import functools
 import logging
 import os
 import re
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import jax
 import numpy as np
 
 import objio
-from faults.tracing import Say, mark
+from faults.tracing import Ended, Fault, Kill, Say, mark, trace
 
 NEW = 5
 """The index that is saved, and the value of every variable of it."""
@@ -243,6 +245,27 @@ class Nursery:
     def run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Calls a function there."""
         return self.start(function, *arguments, **options).result(timeout=120)
+
+    def kills(
+        self, job: Callable[[Say], None], calls: Iterable[str], before: Callable[[], None], *, after: bool
+    ) -> Iterator[tuple[str, Ended]]:
+        """Kills a job at each of its system calls, one at a time; yields the name of the call and how the job ended.
+
+        Args:
+            job: as for `faults.tracing.trace`.
+            calls: their names. By name, because threads take turns in ever another order.
+            before: called before each time.
+            after: whether the kill comes right after the call, and not before it.
+        """
+        for name in dict.fromkeys(calls):
+            for place in count(1):
+                before()
+                ended = self.run(trace, job, Fault(Kill(after), place, among=frozenset({name})))
+                if not ended.struck:
+                    break
+                if ended.status:  # else it was the last call of a thread, which does not come back
+                    assert ended.status == -signal.SIGKILL
+                    yield name, ended
 
     def close(self) -> None:
         """Ends the process."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import saving, tracing
+from faults import saving
 from faults.saving import NEW, SCENES, Look, Nursery, Scene, blank, check, ckpt_of, look, path_of, prepare
 from faults.tracing import Ended, Fail, Fault, Say, Shorten, mark, trace
 
@@ -48,15 +48,7 @@ OF_LARGE = frozenset({'fallocate', 'pwrite64', 'sync_file_range', 'ftruncate', '
 """What a large file adds, or does more often."""
 
 
-@pytest.fixture(autouse=True)
-def _system(needs: Callable[[object, str], None]) -> None:
-    needs(tracing.AVAILABLE, 'Linux on x86-64')
-
-
-@pytest.fixture(scope='module')
-def nursery() -> Iterator[Nursery]:
-    with saving.nursery() as process:
-        yield process
+pytestmark = pytest.mark.usefixtures('nursery')  # without it, nothing here can be run
 
 
 def trial(nursery: Nursery, scene: Scene, folder: Path, fault: Fault) -> Ended:

@@ -2,26 +2,17 @@
 
 import functools
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from faults import saving, tracing
+from faults import saving
 from faults.saving import NEW, SCENES, Nursery, look, prepare
 from faults.tracing import Fault, Signal, trace
 
-
-@pytest.fixture(autouse=True)
-def _system(needs: Callable[[object, str], None]) -> None:
-    needs(tracing.AVAILABLE, 'Linux on x86-64')
-
-
-@pytest.fixture(scope='module')
-def nursery() -> Iterator[Nursery]:
-    with saving.nursery() as process:
-        yield process
+pytestmark = pytest.mark.usefixtures('nursery')  # without it, nothing here can be run
 
 
 @pytest.mark.proves('interrupts')

@@ -4,32 +4,23 @@ import functools
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import objio
-from faults import saving, tracing
+from faults import saving
 from faults.saving import SCENES, Nursery, Scene, check, ckpt_of, look, prepare
 from faults.stracing import strace
-from faults.tracing import Fault, Kill, Shorten, trace
+from faults.tracing import Fault, Shorten, trace
 from faults.training import kill_after
 
 KILLED = -9
 
 
-@pytest.fixture(autouse=True)
-def _system(needs: Callable[[object, str], None]) -> None:
-    needs(tracing.AVAILABLE, 'Linux on x86-64')
-
-
-@pytest.fixture(scope='module')
-def nursery() -> Iterator[Nursery]:
-    with saving.nursery() as process:
-        yield process
+pytestmark = pytest.mark.usefixtures('nursery')  # without it, nothing here can be run
 
 
 def scenes(*short: str) -> list[Any]:
@@ -66,21 +57,13 @@ def test_a_kill_at_any_call(
     folder = tmp_path / 'run'
     job = functools.partial(saving.save, scene, folder)
     prepare(scene, folder)
-    ended = nursery.run(trace, job)
-    assert (ended.status, ended.said) == (0, ['saved'])
+    whole = nursery.run(trace, job)
+    assert (whole.status, whole.said) == (0, ['saved'])
     assert check(scene, folder, acknowledged=True).temporary == []
     killed: Counter[str] = Counter()
-    for name in dict.fromkeys(ended.calls):
-        # By name, because threads take turns in ever another order.
-        for place in count(1):
-            prepare(scene, folder)
-            ended = nursery.run(trace, job, Fault(Kill(after), place, among=frozenset({name})))
-            if not ended.struck:
-                break
-            if ended.status:  # else it was the last call of a thread, which does not come back
-                assert ended.status == KILLED
-                check(scene, folder, acknowledged='saved' in ended.said)
-                killed[name] += 1
+    for name, ended in nursery.kills(job, whole.calls, functools.partial(prepare, scene, folder), after=after):
+        check(scene, folder, acknowledged='saved' in ended.said)
+        killed[name] += 1
     assert killed.keys() >= {'openat', 'flock', 'pwrite64', 'close', 'rename', 'write'}
     # After them it is the same list again.
     figure(

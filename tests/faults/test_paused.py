@@ -3,14 +3,14 @@
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 import objio
-from faults import saving, tracing
+from faults import saving
 from faults.saving import NEW, SCENES, Look, Nursery, Scene, blank, check, ckpt_of, look, path_of, prepare, tree
 from faults.tracing import Fault, Hold, trace
 
@@ -18,15 +18,7 @@ STEPS = frozenset({'openat', 'flock', 'pwrite64', 'ftruncate', 'fsync', 'rename'
 SLOW_S = 2
 
 
-@pytest.fixture(autouse=True)
-def _system(needs: Callable[[object, str], None]) -> None:
-    needs(tracing.AVAILABLE, 'Linux on x86-64')
-
-
-@pytest.fixture(scope='module')
-def nursery() -> Iterator[Nursery]:
-    with saving.nursery() as process:
-        yield process
+pytestmark = pytest.mark.usefixtures('nursery')  # without it, nothing here can be run
 
 
 def read_beside(scene: Scene, folder: Path) -> tuple[Look, int]:

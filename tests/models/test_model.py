@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support_wide import Wide, listed
 
 import objio
 from objio import ConfigConflict, ConfigPropertyImmutable
@@ -33,22 +34,6 @@ class ModelClass(objio.Model):
 
     def predict(self, x: Any) -> Any:
         return self.layer(x)
-
-
-class Wide(objio.Model):
-    """A model whose shapes come from its settings."""
-
-    class Config(objio.Config):
-        width: int = 4
-        note: str = objio.mutable('')
-
-    def build(self) -> None:
-        self.layer = objio.nn.Linear(self.config.width, 2)
-
-
-def listed(folder: Path) -> list[str]:
-    """The names in a folder, sorted."""
-    return sorted(os.listdir(folder))
 
 
 def test_the_examples_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,8 +287,8 @@ def test_classes_are_found_by_name_and_never_imported() -> None:
     """A class is known from its definition on; an unknown name is told, and no module is loaded for it."""
     from objio.models.registry import find, name_of
 
-    assert find(f'{__name__}:Wide') is Wide
-    assert name_of(Wide) == f'{__name__}:Wide'
+    assert find('support_wide:Wide') is Wide
+    assert name_of(Wide) == 'support_wide:Wide'
     assert 'antigravity' not in sys.modules
     with pytest.raises(LookupError, match='import antigravity first, or pass cls='):
         find('antigravity:Wide')

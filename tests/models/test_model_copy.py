@@ -6,20 +6,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support_wide import Wide
 
 import objio
 from objio import ConfigConflict
-
-
-class Wide(objio.Model):
-    """A model whose shapes come from its settings."""
-
-    class Config(objio.Config):
-        width: int = 4
-        note: str = objio.mutable('')
-
-    def build(self) -> None:
-        self.layer = objio.nn.Linear(self.config.width, 2)
 
 
 def test_the_copy_tells_what_the_weights_carry(tmp_path: Path) -> None:
@@ -30,7 +20,7 @@ def test_the_copy_tells_what_the_weights_carry(tmp_path: Path) -> None:
     crc = zipfile.ZipFile(tmp_path / 'model.npz').getinfo('objio.json').CRC
     assert text.pop('model.npz') == f'{crc:08x}'
     assert text == {
-        'class': f'{__name__}:Wide',
+        'class': 'support_wide:Wide',
         'package': '',
         'version': '',
         'values': {'width': 5, 'note': ''},

@@ -4,7 +4,6 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from support_models import NEW, OLD, SCENES, Scene, check, prepare
 
 from faults import saving, tracing
 from faults.saving import Nursery
-from faults.tracing import Fail, Fault, Kill, Shorten, trace
+from faults.tracing import Fail, Fault, Shorten, trace
 
 FULL = os.environ.get('FAULTS') == 'full'
 SHORT = ('first', 'again')
@@ -45,22 +44,14 @@ def test_a_kill_at_any_call(nursery: Nursery, tmp_path: Path, scene: Scene, *, a
     """Killed before, or right after, any system call of a save: the old model or the new one, each with its settings."""
     job = functools.partial(support_models.save, scene, tmp_path)
     prepare(scene, tmp_path)
-    ended = nursery.run(trace, job)
-    assert (ended.status, ended.said) == (0, ['saved'])
+    whole = nursery.run(trace, job)
+    assert (whole.status, whole.said) == (0, ['saved'])
     assert check(scene, tmp_path, acknowledged=True) == NEW
     killed: Counter[str] = Counter()
     found: Counter[int | None] = Counter()
-    for name in dict.fromkeys(ended.calls):
-        # By name, because threads take turns in ever another order.
-        for place in count(1):
-            prepare(scene, tmp_path)
-            ended = nursery.run(trace, job, Fault(Kill(after), place, among=frozenset({name})))
-            if not ended.struck:
-                break
-            if ended.status:  # else it was the last call of a thread, which does not come back
-                assert ended.status == KILLED
-                found[check(scene, tmp_path, acknowledged='saved' in ended.said)] += 1
-                killed[name] += 1
+    for name, ended in nursery.kills(job, whole.calls, functools.partial(prepare, scene, tmp_path), after=after):
+        found[check(scene, tmp_path, acknowledged='saved' in ended.said)] += 1
+        killed[name] += 1
     assert killed.keys() >= {'openat', 'flock', 'pwrite64', 'close', 'rename', 'write'}
     assert killed['rename'] == 2 if scene.there else killed['rename'] == 3  # of each file, and of the folder
     assert set(found) == {OLD if scene.there else None, NEW}, 'both sides of the rename were seen'

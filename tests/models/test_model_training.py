@@ -12,26 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support_wide import Wide, listed
 
 import objio
 from objio import ConfigConflict
 from objio.models.place import Place
-
-
-class Wide(objio.Model):
-    """A model whose shapes come from its settings."""
-
-    class Config(objio.Config):
-        width: int = 4
-        note: str = objio.mutable('')
-
-    def build(self) -> None:
-        self.layer = objio.nn.Linear(self.config.width, 2)
-
-
-def listed(folder: Path) -> list[str]:
-    """The names in a folder, sorted."""
-    return sorted(os.listdir(folder))
 
 
 class Net(objio.Model):
