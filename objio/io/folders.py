@@ -11,6 +11,7 @@ from objio import storage
 from objio.errors import FormatError
 from objio.formats import Allocate, Archive, ArraySpec, ReadRange, by_suffix
 from objio.formats.safetensors_table import parse_index
+from objio.io.texts import read_text
 
 INDEX = '.index.json'  # how the names of indices end
 _LARGEST = 100 << 20  # bytes of an index: what safetensors allows for a header
@@ -70,26 +71,6 @@ def open_index(path: str) -> Iterator['Shards']:
                 here = 'an array that the index does not name' if name not in listed else 'no such array'
                 raise FormatError(f'{path}: the shard {shard!r} has {here}, {name!r}; they do not belong together')
         yield Shards({name: archives[shard] for name, shard in homes.items()}, metadata)
-
-
-def read_text(path: str, most: int) -> str:
-    """A text in UTF-8, whole.
-
-    Args:
-        path: of the file.
-        most: bytes that it may have.
-
-    Raises:
-        FormatError: it has more.
-        UnicodeDecodeError: it is no UTF-8.
-        OSError: it cannot be read.
-    """
-    with storage.open_file(path) as source:
-        if source.size > most:
-            raise FormatError(f'{path}: expected at most {most} bytes, found {source.size}')
-        raw = bytearray(source.size)
-        source.read_into(0, memoryview(raw))
-    return raw.decode()
 
 
 def _read_index(path: str) -> tuple[dict[str, Any], dict[str, str]]:

@@ -13,7 +13,7 @@ from objio import storage
 from objio.errors import FormatError
 from objio.formats import Allocate, ArraySpec, ReadRange
 from objio.formats.dtypes import WRITABLE, blocks, label_of
-from objio.io.folders import read_text
+from objio.io.texts import read_text
 
 _TREE = '_METADATA'
 _ABOUT = '_CHECKPOINT_METADATA'

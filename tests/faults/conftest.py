@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def _row(request: pytest.FixtureRequest, record_property: Callable[[str, object]
 
 
 @pytest.fixture
-def amount() -> Callable[[int, int], int]:
+def amount() -> Callable[[Any, Any], Any]:
     """`amount(short, full)`: how many of something to try in this run."""
     return lambda short, full: full if FULL else short
 

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import support_models
-from support_models import Told
-
 import objio
+from faults import saving_models
+from faults.saving_models import Told
 from faults.tracing import mark
 from objio.models import saver
 
@@ -19,7 +18,7 @@ STEPS = 2
 def warm(folder: Path) -> None:
     """Lets a process read all code, and ask neither JAX nor git: no fork takes their threads or children along."""
     quiet()
-    support_models.warm(folder)
+    saving_models.warm(folder)
     for _ in range(2):
         live(folder / 'warm', lambda line: None)
 

@@ -1,34 +1,27 @@
 """A run is killed at each of its system calls, and its disk fails at each of them: it is whole, and it goes on."""
 
 import functools
-import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
-import support_run_kills
-from support_run_kills import check, check_end, live
 
-from faults import saving, tracing
+from faults import living
+from faults.living import check, check_end, live
 from faults.saving import Nursery
 from faults.tracing import Fail, Fault, Kill, Shorten, trace
 from objio.models import saver
 
-FULL = os.environ.get('FAULTS') == 'full'
 CHANGING = ('mkdir', 'flock', 'pwrite64', 'write', 'fsync', 'ftruncate', 'rename', 'unlink')
 KILLED = -9
 
-pytestmark = pytest.mark.skipif(not tracing.AVAILABLE, reason='needs Linux on x86-64')
 
-
-@pytest.fixture(scope='module')
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    with saving.nursery() as process:
-        process.run(support_run_kills.warm, tmp_path_factory.mktemp('warm'))
-        yield process
+@pytest.fixture(scope='module', autouse=True)
+def _warm(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> None:
+    nursery.run(living.warm, tmp_path_factory.mktemp('warm'))
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +29,7 @@ def _from_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process, too, runs ask neither git nor JAX, for speed; and it is all put back."""
     monkeypatch.setattr(saver, 'provenance', saver.provenance)
     monkeypatch.setattr(saver, 'devices', list)
-    support_run_kills.quiet()
+    living.quiet()
 
 
 def go_on(folder: Path) -> None:
@@ -46,8 +39,16 @@ def go_on(folder: Path) -> None:
     shutil.rmtree(folder / 'storage')
 
 
-@pytest.mark.parametrize('after', [False, True] if FULL else [False])
-def test_a_kill_at_any_call(nursery: Nursery, tmp_path: Path, *, after: bool) -> None:
+@pytest.mark.proves('kill-runs')
+@pytest.mark.parametrize('after', [False, pytest.param(True, marks=pytest.mark.full)], ids=['before', 'after'])
+def test_a_kill_at_any_call(
+    nursery: Nursery,
+    tmp_path: Path,
+    amount: Callable[[list[str], list[str]], list[str]],
+    figure: Callable[..., None],
+    *,
+    after: bool,
+) -> None:
     """Killed before, or right after, any system call (in the short run those that change the disk): all that was acknowledged is there, and the run goes on."""
     job = functools.partial(live, tmp_path)
     ended = nursery.run(trace, job)
@@ -56,7 +57,7 @@ def test_a_kill_at_any_call(nursery: Nursery, tmp_path: Path, *, after: bool) ->
     shutil.rmtree(tmp_path / 'storage')
     killed: Counter[str] = Counter()
     states: Counter[str] = Counter()
-    for name in dict.fromkeys(ended.calls) if FULL else CHANGING:
+    for name in dict.fromkeys(amount(list(CHANGING), ended.calls)):
         for place in count(1):
             ended = nursery.run(trace, job, Fault(Kill(after), place, among=frozenset({name})))
             if not ended.struck:
@@ -68,7 +69,7 @@ def test_a_kill_at_any_call(nursery: Nursery, tmp_path: Path, *, after: bool) ->
             go_on(tmp_path)
     assert killed.keys() >= set(CHANGING) - {'ftruncate'}
     assert set(states) == {'', 'killed', 'finished'}
-    print(f'killed at {killed.total()} system calls: {states}')
+    figure('kill-runs', killed.total())
 
 
 def test_a_kill_in_a_write(nursery: Nursery, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_kill_in_a_write(nursery: Nursery, tmp_path: Path) -> None:
 
 def test_an_error_at_any_call(nursery: Nursery, tmp_path: Path) -> None:
     """EIO from any call that changes the disk is told, and the run goes on when the disk is well again."""
-    job = functools.partial(support_run_kills.try_to_live, tmp_path)
+    job = functools.partial(living.try_to_live, tmp_path)
     for name in (name for name in CHANGING if name != 'flock'):
         for place in count(1):
             ended = nursery.run(trace, job, Fault(Fail(5), place, among=frozenset({name})))
