@@ -4,9 +4,12 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from objio.io.checkpoint import Checkpoint
 from objio.io.ops import load_archive
 from objio.io.plan import LoadReport
+from objio.models import sessions
 from objio.models.merging import merge, tell
 from objio.models.place import Place
 from objio.models.record import Record
@@ -53,7 +56,13 @@ class ModelCheckpoint(Checkpoint):
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """As `Checkpoint.save`; the model's settings go with it."""
+        """As `Checkpoint.save`; the model's settings go with it.
+
+        Raises:
+            FileExistsError: the model's directory is the folder of a run that this process has not taken.
+        """
+        if jax.process_index() == 0:  # the one that writes
+            sessions.refuse_stranger(self._model.directory)
         content = Record.of(type(self._model), self._model.config).beside(metadata)
         super().save(self._state(vc), idx, metrics=metrics, metadata=content)
 

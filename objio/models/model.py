@@ -13,12 +13,12 @@ from objio.io.background import Writer
 from objio.io.contents import contents_of
 from objio.io.ops import load_archive
 from objio.io.plan import LoadReport
-from objio.models import registry
+from objio.models import registry, sessions
 from objio.models.checkpoints import ModelCheckpoint
 from objio.models.config import Config as BaseConfig
 from objio.models.merging import begin, merge, tell
 from objio.models.place import Place
-from objio.models.record import Record
+from objio.models.record import WEIGHTS, Record
 from objio.models.settings import adopt
 from objio.variables import Module, VarCollection
 
@@ -147,6 +147,7 @@ class Model(Module):
         Raises:
             UnsaveableError: a value, a name or a setting that no file can hold; nothing was written.
             SaveFailed: the save before this one failed in the background; this one was not begun.
+            FileExistsError: the folder is that of a run, such as one that `Saver.load` gave; nothing was written.
             OSError: the files cannot be written; those that were there are as they were.
             SaveNotDurable: all is written, but a folder could not be synced.
         """
@@ -158,6 +159,8 @@ class Model(Module):
         contents.laid_out(place.file, content)  # says now what cannot be saved
         if jax.process_index() != 0:
             return
+        if os.path.basename(place.file) == WEIGHTS:  # another name beside them is an export
+            sessions.refuse_stranger(os.path.dirname(place.file))
         self._writer.wait()
         if not background:
             place.write(contents, content, durable=durable)

@@ -195,8 +195,8 @@ class Saver:
             run: its name.
             root: the folder of all runs.
             cls: the class to make; None: the `Model` that the program has defined under the name that was saved.
-                (Nothing is imported.) A `Model` gets the run's folder as its directory, any other module is made as
-                `cls(**config)`.
+                (Nothing is imported.) A `Model` gets the run's folder as its directory, and saves there only once the
+                run is resumed; any other module is made as `cls(**config)`.
 
         Raises:
             FileNotFoundError: there is no such run, or it has saved no model.

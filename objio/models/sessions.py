@@ -47,6 +47,10 @@ class Session:
         """The path of a file of the run."""
         return os.path.join(self.folder, name)
 
+    def is_of(self, folder: str | os.PathLike[str]) -> bool:
+        """Whether the session goes on, and this is its folder."""
+        return self._held.is_in_place() and os.path.samefile(self.folder, folder)
+
     def check(self) -> None:
         """Checks that this process may still write.
 
@@ -153,6 +157,24 @@ def refuse(folder: str, *, resume: bool, mine: bool = False) -> None:
         raise FileExistsError(
             errno.EEXIST, f'the folder is not that of a run, it holds {", ".join(others[:3])}; choose another', folder
         )
+
+
+def refuse_stranger(folder: str | os.PathLike[str]) -> None:
+    """Refuses to save a model into the folder of a run that this process has not taken.
+
+    Raises:
+        FileExistsError: it is the folder of a run, and no session of this process has it.
+    """
+    if not os.path.exists(os.path.join(folder, PROVENANCE)):
+        return
+    if any(session.is_of(folder) for session in _OPEN):
+        return
+    raise FileExistsError(
+        errno.EEXIST,
+        'the folder is that of a run, which only its Saver writes to; nothing was written. Go on with the run, '
+        'Saver(model, run=..., resume=True), or save the model elsewhere, save(path)',
+        os.fspath(folder),
+    )
 
 
 def _in_use(folder: str) -> BlockingIOError:

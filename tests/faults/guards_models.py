@@ -234,6 +234,26 @@ GUARDS = [
         ),
     ),
     *of(
+        'models/model.py',
+        'models/test_saver.py',
+        (
+            'a model that a run gave does not replace the run',
+            '            sessions.refuse_stranger(os.path.dirname(place.file))\n',
+            '            pass\n',
+            'test_only_the_run_itself_writes_into_its_folder',
+        ),
+    ),
+    *of(
+        'models/checkpoints.py',
+        'models/test_saver.py',
+        (
+            'checkpoints of a model that a run gave do not go into the run',
+            '            sessions.refuse_stranger(self._model.directory)\n',
+            '            pass\n',
+            'test_only_the_run_itself_writes_into_its_folder',
+        ),
+    ),
+    *of(
         'models/place.py',
         _COPY,
         (

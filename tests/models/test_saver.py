@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,34 @@ def test_a_model_comes_back_by_its_registered_name() -> None:
     assert again.config.given == {'width', 'lr'}
     assert_equal(again, line)
     assert not Path('elsewhere').exists()
+
+
+@pytest.mark.parametrize(
+    'save',
+    [
+        pytest.param(lambda line: line.save(), id='save'),
+        pytest.param(lambda line: line.save(background=True), id='background'),
+        pytest.param(lambda line: line.save('./storage/../storage/a'), id='another way'),
+        pytest.param(lambda line: line.save('storage/a/model.npz'), id='file'),
+        pytest.param(lambda line: line.checkpoint().save(line, 1), id='checkpoint'),
+    ],
+)
+def test_only_the_run_itself_writes_into_its_folder(save: Callable[[Any], None]) -> None:
+    """A model that was loaded from a run does not replace it: that is for the run, once it is taken again."""
+    with objio.Saver(Line('elsewhere', width=5), run='a') as saver:
+        saver.save()
+    before, line = content(), objio.Saver.load('a')
+    with pytest.raises(FileExistsError, match=r'resume=True\), or save the model elsewhere') as info:
+        save(line)
+    assert os.path.samefile(os.path.dirname(info.value.filename + '/x'), 'storage/a')
+    assert content() == before
+    with objio.Saver(line, run='a', resume=True):
+        save(line)
+        line.wait()
+    with pytest.raises(FileExistsError, match='is that of a run'):
+        save(line)
+    line.save('elsewhere')
+    line.save('storage/a/export.npz')
 
 
 def test_a_plain_module_needs_cls() -> None:
