@@ -75,12 +75,7 @@ def encode(
         UnsaveableError: a name, dtype or shape that the format cannot hold, or an alias.
         TypeError: metadata that is no text; the message names it.
     """
-    refuse_aliases(aliases, 'safetensors')
-    refuse_dtypes(specs, _TAGS, 'safetensors')
-    check_names(specs)
-    if _METADATA in specs:
-        raise UnsaveableError(f'{_METADATA!r} is the name of the metadata in safetensors; rename the variable')
-    sizes = dict(zip(specs, _sizes(specs), strict=True))
+    sizes = sizes_of(specs, aliases)
     widths = {
         name: stored(spec.dtype).itemsize if sizes[name] % _ALIGNMENT else _ALIGNMENT for name, spec in specs.items()
     }
@@ -110,6 +105,20 @@ def encode(
     parts = [(b'', name, sizes[name]) for name in order]
     packed = any(spec.dtype == _PACKED for spec in specs.values())
     return RawFile(specs, pack('<Q', len(table)) + table, parts, in_file if packed else blocks)
+
+
+def sizes_of(specs: Mapping[str, ArraySpec], aliases: Mapping[str, str]) -> dict[str, int]:
+    """How many bytes of a file each array takes, once all of them are known to be such that a file can hold them.
+
+    Raises:
+        UnsaveableError: names, dtypes or shapes that the format cannot hold, or aliases; the message lists them.
+    """
+    refuse_aliases(aliases, 'safetensors')
+    refuse_dtypes(specs, _TAGS, 'safetensors')
+    check_names(specs)
+    if _METADATA in specs:
+        raise UnsaveableError(f'{_METADATA!r} is the name of the metadata in safetensors; rename the variable')
+    return dict(zip(specs, _sizes(specs), strict=True))
 
 
 def _sizes(specs: Mapping[str, ArraySpec]) -> Iterator[int]:

@@ -21,7 +21,7 @@ _USUAL = re.compile(
 # As any writer of JSON may: an object of a few short texts and lists.
 _ANY = re.compile(r'\{(?:[^{}"\\]{0,2048}+"[^"\\]{0,32}+"){0,8}+[^{}"\\]{0,2048}+\}')
 _SPACE = re.compile(r'[ \t\n\r]*+')
-_LARGEST_VALUE = 1 << 17  # characters of what an index has besides names
+LARGEST_VALUE = 1 << 17  # characters of what an index has besides names
 
 Entry = tuple[str, tuple[int, ...], int, int]
 """The dtype's tag, the shape, and where the bytes start and end behind the table."""
@@ -82,7 +82,7 @@ def parse_index(text: str) -> tuple[dict[str, str], dict[str, Any]]:
         if key == 'weight_map':
             found[key], at = _texts(text, at, key, shards)
         else:
-            found[key], length = _DECODER.raw_decode(text[at : at + _LARGEST_VALUE])
+            found[key], length = _DECODER.raw_decode(text[at : at + LARGEST_VALUE])
             at += length
         return at
 

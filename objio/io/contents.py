@@ -12,6 +12,7 @@ from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Encoded
 from objio.formats.dtypes import STRAIGHT, WRITABLE, blocks, label_of
 from objio.io.files import File, lay_out
+from objio.io.shards import EncodedShards
 from objio.io.staging import Staging, assembled
 from objio.variables import VarCollection
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
@@ -68,7 +69,7 @@ class Contents(NamedTuple):
             host = to_host(self.others[name], self.on_host)
         return blocks(host, self.specs[name].dtype)
 
-    def laid_out(self, file: File, metadata: Mapping[str, Any]) -> Encoded:
+    def laid_out(self, file: File, metadata: Mapping[str, Any]) -> Encoded | EncodedShards:
         """The file that holds them, ready for `objio.io.files.write`; see `objio.formats.Format.encode`."""
         return lay_out(file, self.specs, self.blocks, self.aliases, metadata, rest=self.rest)
 

@@ -6,9 +6,11 @@ from typing import Any
 from objio.formats import ArraySpec
 from objio.formats.dtypes import stored
 from objio.io.conversion import is_key
-from objio.io.files import File, lay_out, opened, write
+from objio.io.files import File, display_name, lay_out, opened, path_of, write
+from objio.io.folders import INDEX
 from objio.io.metrics import checked
 from objio.io.progress import Progress
+from objio.io.shards import SHARD_BYTES
 
 # No less than what a writer gathers: it would take the pieces of a small array for bytes that last.
 _PIECE = 1 << 20
@@ -21,6 +23,7 @@ def convert(
     metadata: Mapping[str, Any] | None = None,
     copy_aliases: bool = False,
     key_data: bool = False,
+    shard_bytes: int | None = None,
     max_bytes: int | None = None,
     durable: bool = True,
     progress: Progress | None = None,
@@ -38,6 +41,8 @@ def convert(
         copy_aliases: store an array under each of its names, for formats that know no aliases.
         key_data: store typed PRNG keys as their words, uint32 with one more axis, for formats that know no keys; a
             load puts them back into keys.
+        shard_bytes: how large the shards become, where `dst` is an index, `model.safetensors.index.json`; by default
+            5 GB. An array that is larger gets a shard of its own.
         max_bytes: how many bytes a compressed file of another library may grow to; by default 100 times its size.
         durable: as in `save_var_collection`.
         progress: called with the bytes that were written and those of the whole file.
@@ -45,6 +50,7 @@ def convert(
     Raises:
         UnsaveableError: dtypes, names or aliases that the new format cannot hold; the message lists them.
         TypeError: metadata that it cannot hold.
+        ValueError: `shard_bytes` is less than 1, or `dst` is no index.
         FormatError: the old file is damaged.
         OSError: a file cannot be read or written.
 
@@ -56,6 +62,10 @@ def convert(
         ...     print(saved['w'], saved.metadata)
         [1. 1. 1.] {'epoch': '7'}
     """
+    if shard_bytes is not None and (shard_bytes < 1 or not (path_of(dst) or '').endswith(INDEX)):
+        raise ValueError(
+            f'shard_bytes={shard_bytes} for {display_name(dst)}: expected at least 1, and a name that ends in {INDEX}'
+        )
     with opened(src, max_bytes=max_bytes) as (archive, _):
         sources = {name: name for name in archive.specs}
         aliases = dict(archive.aliases)
@@ -71,7 +81,8 @@ def convert(
             return archive.pieces(source, memoryview(bytearray(min(_PIECE, archive.nbytes(source) or 1))))
 
         content = archive.metadata if metadata is None else checked(metadata)
-        write(dst, lay_out(dst, specs, blocks, aliases, content), durable=durable, progress=progress)
+        encoded = lay_out(dst, specs, blocks, aliases, content, shard_bytes=shard_bytes or SHARD_BYTES)
+        write(dst, encoded, durable=durable, progress=progress)
 
 
 def _without_keys(spec: ArraySpec) -> ArraySpec:

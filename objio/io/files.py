@@ -18,6 +18,7 @@ from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, TreeForma
 from objio.io.arrays import read_array
 from objio.io.folders import INDEX, open_folder
 from objio.io.progress import Progress, reporting
+from objio.io.shards import SHARD_BYTES, EncodedShards, lay_out_shards
 
 File = str | os.PathLike[str] | IO[bytes]
 """What every verb takes as a file: a path, or a binary file object."""
@@ -225,7 +226,8 @@ def lay_out(
     metadata: Mapping[str, Any],
     *,
     rest: Callable[[], Mapping[str, Any]] = dict,
-) -> Encoded:
+    shard_bytes: int = SHARD_BYTES,
+) -> Encoded | EncodedShards:
     """A file whose names, dtypes and metadata are checked, ready for `write`; see `Format.encode`.
 
     Args:
@@ -235,17 +237,24 @@ def lay_out(
         aliases: more names for them.
         metadata: what stands beside them.
         rest: gives what a tree has besides arrays, for the formats that keep trees.
+        shard_bytes: how large shards become, where the file is the index of some.
     """
-    if (path_of(file) or '').endswith((INDEX, '.orbax')):
-        raise UnsaveableError(f'{display_name(file)}: such folders are only read; save as .npz or .safetensors')
+    path = path_of(file) or ''
+    if path.endswith('.orbax'):
+        raise UnsaveableError(f'{path}: checkpoints of Orbax are only read; save as .npz or .safetensors')
+    if path.endswith(INDEX):
+        return lay_out_shards(path, specs, blocks, aliases, metadata, shard_bytes=shard_bytes)
     form = _format(file)
     if isinstance(form, TreeFormat):
         return form.encode_tree(specs, blocks, aliases, metadata, rest())
     return form.encode(specs, blocks, aliases, metadata)
 
 
-def write(file: File, encoded: Encoded, *, durable: bool, progress: Progress | None = None) -> None:
+def write(file: File, encoded: Encoded | EncodedShards, *, durable: bool, progress: Progress | None = None) -> None:
     """Writes a whole file that was laid out for this name."""
+    if isinstance(encoded, EncodedShards):
+        encoded.save(path_of(file) or '', durable=durable, progress=progress)
+        return
     with open_target(file, durable=durable, size=encoded.size) as sink:
         encoded.write(reporting(sink, progress, encoded.size))
 

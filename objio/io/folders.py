@@ -14,7 +14,7 @@ from objio.formats.safetensors_table import parse_index
 from objio.io.texts import read_text
 
 INDEX = '.index.json'  # how the names of indices end
-_LARGEST = 100 << 20  # bytes of an index: what safetensors allows for a header
+LARGEST_INDEX = 100 << 20  # bytes of an index: what safetensors allows for a header
 _LONGEST_NAME = 255  # bytes of the name of a shard: what file systems take
 
 
@@ -55,16 +55,9 @@ def open_index(path: str) -> Iterator['Shards']:
         FormatError: the index is none, or a shard is not what it says.
         OSError: a file cannot be opened or read.
     """
-    metadata, homes = _read_index(path)
-    folder = os.path.dirname(path)
     with contextlib.ExitStack() as stack:
-        archives: dict[str, Archive] = {}
-        for shard in dict.fromkeys(homes.values()):
-            try:
-                source = stack.enter_context(storage.open_file(os.path.join(folder, shard)))
-            except (FileNotFoundError, IsADirectoryError) as error:
-                raise FormatError(f'{path}: the shard {shard!r} is missing beside it; fetch it again') from error
-            archives[shard] = by_suffix(shard).decode(source)
+        metadata, homes, sources = _open_shards(path, stack)
+        archives = {shard: by_suffix(shard).decode(source) for shard, source in sources.items()}
         for shard, archive in archives.items():
             listed = {name for name, home in homes.items() if home == shard}
             for name in sorted(listed ^ archive.specs.keys()):
@@ -73,10 +66,38 @@ def open_index(path: str) -> Iterator['Shards']:
         yield Shards({name: archives[shard] for name, shard in homes.items()}, metadata)
 
 
-def _read_index(path: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The metadata of an index, and the shard of each array."""
+def _open_shards(
+    path: str, stack: contextlib.ExitStack
+) -> tuple[dict[str, Any], dict[str, str], dict[str, storage.LocalSource]]:
+    """What `read_index` gives, and the shards, open."""
+    folder = os.path.dirname(path)
+    metadata, homes = read_index(path)
+    while True:
+        try:
+            with contextlib.ExitStack() as opening:
+                sources = {
+                    shard: opening.enter_context(storage.open_file(os.path.join(folder, shard)))
+                    for shard in dict.fromkeys(homes.values())
+                }
+                stack.push(opening.pop_all())
+            return metadata, homes, sources
+        except (FileNotFoundError, IsADirectoryError) as error:
+            before = homes
+            metadata, homes = read_index(path)
+            if homes == before:  # else a save has replaced the index and its shards meanwhile
+                name = os.path.basename(error.filename)
+                raise FormatError(f'{path}: the shard {name!r} is missing beside it; fetch it again') from error
+
+
+def read_index(path: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The metadata of an index, and the shard of each array.
+
+    Raises:
+        FormatError: the index is none, or names what is no shard beside it.
+        OSError: it cannot be read.
+    """
     try:
-        text = read_text(path, _LARGEST)
+        text = read_text(path, LARGEST_INDEX)
         homes, metadata = parse_index(text)
     except FormatError:
         raise

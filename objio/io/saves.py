@@ -15,6 +15,7 @@ from typing import Any
 from objio import storage
 from objio.errors import FormatError
 from objio.io.files import open as open_saved
+from objio.io.folders import INDEX
 from objio.io.metrics import decode
 from objio.io.retention import whole_number
 
@@ -226,6 +227,8 @@ class Folder:
             name = self._format % idx
         except (TypeError, ValueError) as error:
             raise ValueError(f'FILE_FORMAT must take one integer, as in %010d.npz: {error}') from None
+        if name.endswith(INDEX):
+            raise ValueError(f'FILE_FORMAT must give the name of one file, {name!r} is an index of several')
         if os.path.basename(name) != name or self.index_of(self.path_of(name)) != idx:
             raise ValueError(
                 f'the save {idx} would be called {name!r} and not be found again: FILE_FORMAT must give a name without '

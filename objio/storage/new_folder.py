@@ -50,9 +50,14 @@ def create_folder(path: str, *, durable: bool) -> Iterator[str]:
             if error.errno in _TAKEN:
                 raise FileExistsError(errno.EEXIST, 'somebody else made the folder meanwhile', path) from error
             raise
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):  # the first error is the one to see
             _remove(temporary)
+        if isinstance(error, SaveNotDurable):  # it tells of a file that is in place, and this one went with the folder
+            cause = os.strerror(error.errno or 0)
+            raise OSError(
+                error.errno, f'{cause}: a file of the folder is not durable; nothing was written', path
+            ) from error
         raise
     if durable:
         try:

@@ -30,6 +30,7 @@ PLAN = [
     Row('kill-calls', 'kill -9 at every system call of a save', 'kills', 2_000, _WHOLE),
     Row('kill-random', 'kill -9 of a saving process at random moments', 'kills', 500, _WHOLE),
     Row('kill-models', 'kill -9 at every system call of a model\'s save', 'kills', 1_000, 'settings and weights of one save, whole'),
+    Row('kill-shards', 'kill -9 at every system call of a save in shards with an index', 'kills', 200, 'the shards of one save, whole'),
     Row('kill-runs', 'kill -9 at every system call of a run\'s life', 'kills', 250, 'all that was acknowledged is there; the run goes on'),
     Row('interrupts', 'Ctrl-C during every system call of a save', 'interrupts', 100, 'old file or new one, whole; the next save succeeds'),
     Row('errors', 'ENOSPC, EIO, EDQUOT, EFBIG at every call, once and for ever', 'errors', 112, _CLEAN),

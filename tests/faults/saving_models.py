@@ -123,7 +123,7 @@ def try_to_save(scene: Scene, folder: Path, say: Callable[[str], None]) -> None:
         save(scene, folder, say)
     except (OSError, objio.SaveFailed) as error:
         cause = error.__cause__ if isinstance(error, objio.SaveFailed) else error
-        say(f'OSError {errno.errorcode[cause.errno]}')
+        say(f'{type(cause).__name__} {errno.errorcode[cause.errno]}')
         mark()
 
 

@@ -133,11 +133,10 @@ def test_a_folder_must_say_what_it_is(tmp_path: Path) -> None:
         objio.open(tmp_path / 'c.index.json')
 
 
-@pytest.mark.parametrize('name', ['model.safetensors.index.json', '0001.orbax'])
-def test_folders_are_not_written(tmp_path: Path, name: str) -> None:
+def test_checkpoints_of_orbax_are_not_written(tmp_path: Path) -> None:
     """Told before anything is there."""
     with pytest.raises(objio.UnsaveableError, match='only read'):
-        objio.save_var_collection(tmp_path / name, {'w': 1.0})
+        objio.save_var_collection(tmp_path / '0001.orbax', {'w': 1.0})
     assert not list(tmp_path.iterdir())
 
 
