@@ -37,7 +37,7 @@ def contents(file: bytes | str) -> Contents:
     """
     with objio.open(io.BytesIO(file) if isinstance(file, bytes) else file) as saved:
         arrays = {name: (saved.dtypes[name], saved.shapes[name], saved[name].tobytes()) for name in saved}
-        return Contents(arrays, dict(saved.aliases), json.dumps(saved.metadata), saved.kind)
+        return Contents(arrays, dict(saved.aliases), json.dumps(saved.metadata, default=repr), saved.kind)
 
 
 def read(file: bytes | str) -> Contents | None:

@@ -206,14 +206,14 @@ class _Follower:
 
     def _go_on(self, thread: int, status: int) -> None:
         pending = os.WSTOPSIG(status)
-        if pending == _SYSCALL_STOP:
-            self._at_call(thread)
-            pending = 0
-        elif status >> 16 or thread not in self._threads:  # a thread was made, or is a new one
-            pending = 0
-        self._threads.add(thread)
-        if not self._free:
-            with contextlib.suppress(ProcessLookupError):  # killed
+        with contextlib.suppress(ProcessLookupError):  # killed, perhaps while another thread of it was looked at
+            if pending == _SYSCALL_STOP:
+                self._at_call(thread)
+                pending = 0
+            elif status >> 16 or thread not in self._threads:  # a thread was made, or is a new one
+                pending = 0
+            self._threads.add(thread)
+            if not self._free:
                 _ptrace(_SYSCALL, thread, 0, pending)
 
     def _at_call(self, thread: int) -> None:
