@@ -76,37 +76,30 @@ def encode_tree(
             f'msgpack has no place for metadata, and this would be lost: {", ".join(map(repr, metadata))}. '
             'Save as .npz or .safetensors, or keep numbers in the tree itself'
         )
-    text = bytearray()
     parts: list[Part] = []
     cuts: dict[str, list[int]] = {}
-    turned = False
-    packer = msgpack.Packer()
-    for key, value in _items(_nested(specs, rest), packer):
-        text += key
-        if type(value) is not str:
-            text += packer.pack_map_header(len(value)) if type(value) is dict else value
-            continue
-        name, spec = value, specs[value]
+    texts, end = _texts(_nested(specs, rest))
+    for before, name in texts:
+        spec = specs[name]
         try:
             nbytes = _nbytes(spec)
         except ValueError as error:
             raise UnsaveableError(f'{name!r}: {error}; change the shape') from error
         if nbytes > LARGEST:
             cuts[name] = cut = _piece_sizes(spec, nbytes)
-            text += _pieces_head(spec, cut)
+            head = _pieces_head(spec, cut)
             nbytes += sum(map(len, _between(spec, cut)))
         else:
-            text += _array_head(spec, nbytes)
-        turned = turned or spec.dtype in _SIGNS
-        parts.append((bytes(text), name, nbytes))
-        text.clear()
+            head = _array_head(spec, nbytes)
+        parts.append((before + head, name, nbytes))
+    turned = any(spec.dtype in _SIGNS for spec in specs.values())
 
     def in_file(name: str) -> Iterable[memoryview | bytes]:
         spec = specs[name]
         raw = _with_low_bits(blocks(name), spec.dtype) if spec.dtype in _SIGNS else blocks(name)
         return _cut(raw, cuts[name], _between(spec, cuts[name])) if name in cuts else raw
 
-    return RawFile(specs, b'', parts, in_file if cuts or turned else blocks, bytes(text))
+    return RawFile(specs, b'', parts, in_file if cuts or turned else blocks, end)
 
 
 def _nested(specs: Mapping[str, ArraySpec], rest: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,18 +130,28 @@ def _both(name: str, other: str) -> UnsaveableError:
     )
 
 
-def _items(tree: dict[str, Any], packer: msgpack.Packer) -> Iterator[tuple[bytes, Any]]:
-    """Each key as the file has it, and what it stands for, in the order of the file; first the tree itself."""
-    yield b'', tree
+def _texts(tree: dict[str, Any]) -> tuple[list[tuple[bytes, str]], bytes]:
+    """What stands before each array, with the array's name, in the order of the tree; and what stands behind the last."""
+    packer = msgpack.Packer()
+    keys: dict[str, bytes] = {}  # as the file has them: layers call their parts alike
+    found: list[tuple[bytes, str]] = []
+    text = bytearray(packer.pack_map_header(len(tree)))
     begun = [iter(tree.items())]
     while begun:
         for key, value in begun[-1]:
-            yield packer.pack(key), value
-            if type(value) is dict:
+            text += keys.get(key) or keys.setdefault(key, packer.pack(key))
+            if type(value) is str:
+                found.append((bytes(text), value))
+                text.clear()
+            elif type(value) is dict:
+                text += packer.pack_map_header(len(value))
                 begun.append(iter(value.items()))
                 break
+            else:
+                text += value
         else:
             begun.pop()
+    return found, bytes(text)
 
 
 @lru_cache(maxsize=4096)  # thousands of arrays have a few forms

@@ -62,6 +62,8 @@ class Tree:
 
     def rest(self) -> dict[str, Any]:
         """What a state of Flax has to have besides arrays: empty containers, None and text, by name."""
+        if not (_has_empty(self._structure) or any(isinstance(leaf, str) for leaf in self._leaves)):
+            return {}  # known before the paths, which cost more than all else
         scope, separator = self._naming
 
         def is_empty(node: Any) -> bool:
@@ -94,6 +96,18 @@ class Tree:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._leaves, self._structure = jax.tree_util.tree_flatten(state.pop('tree'))
         self.__dict__.update(state)
+
+
+def _has_empty(structure: Any) -> bool:
+    """Whether there is a node without a leaf below it."""
+    waiting = [structure]
+    while waiting:
+        node = waiting.pop()
+        if not node.num_leaves:
+            return True
+        if node.num_nodes > 1:
+            waiting += node.children()
+    return False
 
 
 def _hidden_values(leaf: Any) -> str:
