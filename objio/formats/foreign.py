@@ -5,6 +5,7 @@ An Objax file holds the names as an array of text, `names`, and the arrays as `0
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from objio.formats.reading import check, damaged, ranges, scan, scan_pieces
 from objio.formats.zip_directory import End
 
 _RATIO = 100  # inflated bytes for each compressed one
+_USUAL_HEADER = 256  # bytes
 _HARMLESS = 16 << 20  # bytes that may be inflated whatever the ratio
 _UNREADABLE = {
     'object': 'Python objects; objio never unpickles, since a pickle can run any code',
@@ -210,9 +212,9 @@ def _header(source: Source, member: ForeignMember) -> npy.Header:
     """Reads the NPY header of a member and compares the size of its array with that of the member."""
     part = f'{member.name!r}: the header'
     try:
-        start = first_bytes(source, member, 256)
+        start = first_bytes(source, member, _USUAL_HEADER)
         size = npy.header_size(start)
-        head = npy.parse(start[:size] if size <= len(start) else first_bytes(source, member, size))
+        head = _parsed(start[:size]) if size <= len(start) else npy.parse(first_bytes(source, member, size))
     except FormatError:
         raise
     except ValueError as error:
@@ -223,6 +225,11 @@ def _header(source: Source, member: ForeignMember) -> npy.Header:
     if head.dtype is not None and prod(head.shape) * head.dtype.itemsize != nbytes:
         raise damaged(source, part, f'an array of {nbytes} bytes', f'{head.label} of shape {head.shape}')
     return head
+
+
+@lru_cache(maxsize=1024)  # one object for thousands of arrays of one form; no long header is kept
+def _parsed(raw: bytes) -> npy.Header:
+    return npy.parse(raw)
 
 
 def _check_inflated(source: Source, members: list[ForeignMember], max_bytes: int | None) -> None:
