@@ -20,6 +20,7 @@ from faults import (
     guards_io,
     guards_models,
     guards_runs,
+    guards_shards,
     guards_storage,
 )
 from faults.guards import Guard
@@ -32,6 +33,7 @@ ROOMS = {
     'interop': guards_interop.GUARDS,
     'io': guards_io.GUARDS,
     'folders': guards_folders.GUARDS,
+    'shards': guards_shards.GUARDS,
     'models': guards_models.GUARDS,
     'runs': guards_runs.GUARDS,
 }
