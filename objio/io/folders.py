@@ -71,8 +71,9 @@ def _open_shards(
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, storage.LocalSource]]:
     """What `read_index` gives, and the shards, open."""
     folder = os.path.dirname(path)
-    metadata, homes = read_index(path)
     while True:
+        seen = storage.identity(path)
+        metadata, homes = read_index(path)
         try:
             with contextlib.ExitStack() as opening:
                 sources = {
@@ -82,9 +83,7 @@ def _open_shards(
                 stack.push(opening.pop_all())
             return metadata, homes, sources
         except (FileNotFoundError, IsADirectoryError) as error:
-            before = homes
-            metadata, homes = read_index(path)
-            if homes == before:  # else a save has replaced the index and its shards meanwhile
+            if storage.identity(path) == seen:  # else a save has replaced the index and its shards meanwhile
                 name = os.path.basename(error.filename)
                 raise FormatError(f'{path}: the shard {name!r} is missing beside it; fetch it again') from error
 

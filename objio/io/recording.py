@@ -158,14 +158,20 @@ class Recorder:
         state = self._folder.state(made)
         if state.damaged:
             raise FormatError(f'the save just written cannot be read back; nothing was removed. {state.damaged}')
+        removed: list[int] = []
         try:
             if state.unread:
                 raise state.unread
-            return path, prune(self._folder, self._policy, made)
+            removed = prune(self._folder, self._policy, made)
+            if removed and self._durable:
+                # Where ext4 keeps no order (data=writeback), the next file gets the blocks of a removed one at once:
+                # after a power cut the old name would be back, with the values of another save.
+                storage.sync_folder(self._folder.path)
         except OSError as error:
             # The save is made, and to call it failed would be wrong; the next one tries again.
-            _LOG.warning('%s is saved, but nothing was removed: %s', path, error)
-            return path, []
+            what = 'a power cut may bring back what was removed' if removed else 'nothing was removed'
+            _LOG.warning('%s is saved, but %s: %s', path, what, error)
+        return path, removed
 
     def truncate(self, after: int) -> list[int]:
         """Removes the saves that come after an index and are not known to be damaged, the newest first.

@@ -198,7 +198,7 @@ def test_a_file_is_synced_for_a_function_that_does_not(tmp_path: Path, monkeypat
         real = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *args, _n=name, _r=real, **kw: (events.append(_n), _r(*args, **kw))[1])
     fill(ckpt, 2)
-    assert events == ['fsync', 'fsync', 'unlink']
+    assert events == ['fsync', 'fsync', 'unlink', 'fsync']
     events.clear()
     fill(lazy, 3)
     assert events == ['unlink']

@@ -56,6 +56,19 @@ def test_a_save_is_made_also_where_older_ones_cannot_be_listed(
     assert ckpt.idxs() == [1, 2]
 
 
+def test_a_removal_that_cannot_be_synced_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The save was acknowledged before it: a warning says that what was removed may be back after a power cut."""
+    ckpt = objio.Checkpoint(tmp_path, keep_ckpts=1)
+    fill(ckpt, 1)
+    with monkeypatch.context() as patch:
+        fail(patch, storage, 'sync_folder', 'ckpt')
+        fill(ckpt, 2)
+    assert 'may bring back what was removed' in caplog.text
+    assert ckpt.idxs() == [2]
+
+
 def test_what_cannot_be_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file in the place of the new save may be damaged, and those are never deleted: the error goes through."""
     ckpt = objio.Checkpoint(tmp_path)
