@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from objio import Checkpoint, VarCollection, load_var_collection, save_var_collection
+from objio import Checkpoint, VarCollection, load_var_collection, save_var_collection, storage
 from objio.storage import local
 
 Values = dict[str, np.ndarray[Any, Any]]
@@ -135,7 +135,7 @@ class ObjioWithoutFolderSync(Objio):
     """objio that syncs its files, and no folder."""
 
     def save(self, idx: int) -> int:
-        with mock.patch.object(local, 'sync_folder'):
+        with mock.patch.object(local, 'sync_folder'), mock.patch.object(storage, 'sync_folder'):
             return super().save(idx)
 
 

@@ -44,7 +44,7 @@ TOLD = {'fallocate', 'fchmod', 'fcntl', 'fsync', 'ftruncate', 'pwrite64', 'renam
 """What a save cannot do without: if one of these fails, it says so."""
 WRITES = frozenset({'pwrite64'})
 
-OF_LARGE = frozenset({'fallocate', 'pwrite64', 'sync_file_range', 'ftruncate', 'fsync'})
+OF_LARGE = frozenset({'fallocate', 'pwrite64', 'sync_file_range', 'ftruncate', 'fsync', 'unlink'})
 """What a large file adds, or does more often."""
 
 
