@@ -43,7 +43,8 @@ def save_var_collection(
     the old one or the new one. A file object is written from position 0, without that protection.
 
     Args:
-        file: a path, whose suffix chooses the format (`.npz` where there is none), or a binary file object.
+        file: a path, whose suffix chooses the format (`.npz` where there is none), or a binary file object. A name
+            such as `model.safetensors.index.json` writes shards with an index, into a folder that may be missing.
         vc: a module, a VarCollection, a mapping from names to variables, or any tree of arrays.
         metadata: anything that JSON keeps unchanged, stored in the file. Keys that start with `objio.` are reserved.
         durable: sync the file and its folder, so that a power cut after the return loses nothing.

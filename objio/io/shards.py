@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from objio import storage
@@ -164,7 +164,7 @@ def lay_out_shards(
     return encoded
 
 
-def _homes(sizes: Any, most: int) -> Iterator[int]:
+def _homes(sizes: Iterable[int], most: int) -> Iterator[int]:
     """The shard of each array, in their order."""
     home = filled = 0
     for number, size in enumerate(sizes):
@@ -186,7 +186,7 @@ def _named(path: str) -> set[str]:
     return set()
 
 
-def _remove(folder: str, names: Any) -> None:
+def _remove(folder: str, names: Iterable[str]) -> None:
     for name in names:
         try:
             storage.remove(os.path.join(folder, name))

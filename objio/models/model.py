@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import jax
 
+from objio import storage
 from objio.io import metrics as metrics_io
 from objio.io.background import Writer
 from objio.io.contents import contents_of
@@ -160,7 +161,7 @@ class Model(Module):
         if jax.process_index() != 0:
             return
         if os.path.basename(place.file) == WEIGHTS:  # another name beside them is an export
-            sessions.refuse_stranger(os.path.dirname(place.file))
+            sessions.refuse_stranger(storage.folder_of(place.file))
         self._writer.wait()
         if not background:
             place.write(contents, content, durable=durable)

@@ -238,7 +238,7 @@ GUARDS = [
         'models/test_saver.py',
         (
             'a model that a run gave does not replace the run',
-            '            sessions.refuse_stranger(os.path.dirname(place.file))\n',
+            '            sessions.refuse_stranger(storage.folder_of(place.file))\n',
             '            pass\n',
             'test_only_the_run_itself_writes_into_its_folder',
         ),

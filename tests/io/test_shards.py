@@ -121,7 +121,7 @@ def test_shards_are_replaced_whole(tmp_path: Path) -> None:
     assert len(os.listdir(index.parent)) == 5
 
 
-def test_shards_of_somebody_else_are_replaced(tmp_path: Path) -> None:
+def test_what_a_damaged_index_named_stays(tmp_path: Path) -> None:
     """A damaged index names no shard that could go; what it named stays."""
     index = saved(tmp_path / 'model')
     index.write_text('{')

@@ -105,6 +105,16 @@ def test_only_the_run_itself_writes_into_its_folder(save: Callable[[Any], None])
     line.save('storage/a/export.npz')
 
 
+def test_a_run_is_known_from_within_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare name stands for a file of the working folder, also where that is a run's."""
+    line = Line('elsewhere')
+    with objio.Saver(line, run='a'):
+        monkeypatch.chdir('storage/a')
+        line.save('model.npz')
+    with pytest.raises(FileExistsError, match='is that of a run'):
+        line.save('model.npz')
+
+
 def test_a_plain_module_needs_cls() -> None:
     """Without `cls=` a plain module is a LookupError that says to pass it; nothing is imported."""
     objio.Saver(Net(), run='a').save()
