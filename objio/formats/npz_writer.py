@@ -157,14 +157,17 @@ def _crc_beside(pool: Executor, block: memoryview, crc: int) -> 'Future[int] | N
 def _contents(specs: Mapping[str, ArraySpec]) -> tuple[list[bytes], list[int]]:
     """The NPY header of each array, and how many bytes follow it."""
     heads, sizes = [], []
+    known: dict[int, tuple[ArraySpec, bytes, int]] = {}  # thousands of arrays share a few objects
     for name, spec in specs.items():
-        check_shape(name, spec)
-        try:
-            head, size = content_of(spec)
-        except ValueError as error:
-            raise UnsaveableError(f'{name!r}: {error}') from error
-        heads.append(head)
-        sizes.append(size)
+        content = known.get(id(spec))
+        if content is None:
+            check_shape(name, spec)
+            try:
+                content = known[id(spec)] = spec, *content_of(spec)
+            except ValueError as error:
+                raise UnsaveableError(f'{name!r}: {error}') from error
+        heads.append(content[1])
+        sizes.append(content[2])
     return heads, sizes
 
 

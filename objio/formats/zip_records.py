@@ -5,6 +5,7 @@ APPNOTE.TXT of PKWARE is what the fields mean; `objio.formats.npz` says which of
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from struct import Struct, pack
 from typing import Any
 
@@ -129,16 +130,11 @@ class Members:
         table['stored'] = table['size'] = np.minimum(contents, FULL32)
         table['name'] = self._name_sizes[some]
         table['extra'] = extras
-        fixed = table.tobytes()
         fields = [_alignment(extra) for extra in extras]
         for index in np.flatnonzero(wide).tolist():
             size = int(contents[index])
             fields[index] = _WIDE.pack(1, 16, size, size) + _alignment(extras[index] - _WIDE.size)
-        starts = range(0, len(fixed), LOCAL.size)
-        return [
-            b''.join((fixed[start : start + LOCAL.size], name, field, head))
-            for start, name, field, head in zip(starts, names, fields, self.heads[some], strict=True)
-        ]
+        return list(map(b''.join, zip(_rows(table), names, fields, self.heads[some], strict=True)))
 
     def entry_sizes(self, first: int, last: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Bytes of the entries of members in the central directory.
@@ -148,10 +144,14 @@ class Members:
             last: the index behind the last one.
         """
         sizes: np.ndarray[Any, np.dtype[np.int64]] = self._name_sizes[first:last] + ENTRY.size
-        for index, field in self._zip64.items():
-            if first <= index < last:
-                sizes[index - first] += len(field)
+        for index, field in self._wide_fields(first, last):
+            sizes[index] += len(field)
         return sizes
+
+    def _wide_fields(self, first: int, last: int) -> list[tuple[int, bytes]]:
+        """The zip64 fields of the entries of some members, each with its index among these."""
+        found = self._zip64.keys() & range(first, last) if self._zip64 else ()
+        return [(index - first, self._zip64[index]) for index in found]
 
     def directory(self, crcs: Sequence[int], first: int = 0) -> bytes:
         """The central directory, or some of its entries.
@@ -163,10 +163,12 @@ class Members:
         count = len(crcs)
         some = slice(first, first + count)
         names = self.names[some]
-        extras = [self._zip64.get(index, b'') for index in range(first, first + count)]
+        extras = [b''] * count
         table = np.zeros(count, _ENTRY_FIELDS)
+        for index, field in self._wide_fields(first, first + count):
+            extras[index] = field
+            table['extra'][index] = len(field)
         table['mark'] = ENTRY_MARK
-        table['extra'] = list(map(len, extras))
         table['needs'] = np.where(table['extra'], 45, 20)
         table['made_by'] = table['needs'] + _UNIX
         table['flag'] = _flags(names)
@@ -176,12 +178,13 @@ class Members:
         table['name'] = self._name_sizes[some]
         table['mode'] = _MODE
         table['offset'] = np.minimum(self._offsets[some], FULL32)
-        fixed = table.tobytes()
-        parts = [b''] * (3 * count)
-        parts[::3] = [fixed[at : at + ENTRY.size] for at in range(0, len(fixed), ENTRY.size)]
-        parts[1::3] = names
-        parts[2::3] = extras
-        return b''.join(parts)
+        return b''.join(chain.from_iterable(zip(_rows(table), names, extras, strict=True)))
+
+
+def _rows(table: np.ndarray[Any, Any]) -> list[bytes]:
+    """The bytes of each row of a structured array."""
+    rows: list[bytes] = table.view(f'V{table.itemsize}').tolist()
+    return rows
 
 
 def _flags(names: Sequence[bytes]) -> Any:

@@ -11,7 +11,9 @@ from typing import Self
 from objio.errors import FormatError
 from objio.storage.kernel import preallocate, read_at, start_writeback, sync_file, write_at
 
-_WRITEBACK_STEP = 32 << 20  # large enough that the disk sees long runs, small enough that fsync finds little left
+# The disk writes while more is prepared. Each step is twice the one before, so that small files have steps too and
+# the disk sees long runs of large ones; the last is small enough that fsync finds little left.
+_FIRST_STEP, _LAST_STEP = 2 << 20, 32 << 20
 _PREALLOCATE_FROM = 1 << 20  # below it the extra call costs more than it saves
 
 
@@ -28,6 +30,7 @@ class LocalSink:
         self._durable = durable
         self._reserved = 0
         self._handed_over = 0  # bytes whose writeback has begun
+        self._step = _FIRST_STEP
         self.size = 0
 
     def reserve(self, size: int) -> None:
@@ -43,9 +46,10 @@ class LocalSink:
     def write(self, buffer: memoryview | bytes) -> None:
         self.write_at(self.size, buffer)
         self.size += len(buffer)
-        if self._durable and self.size - self._handed_over >= _WRITEBACK_STEP:
+        if self._durable and self.size - self._handed_over >= self._step:
             start_writeback(self._fd, self._handed_over, self.size - self._handed_over)
             self._handed_over = self.size
+            self._step = min(2 * self._step, _LAST_STEP)
 
     def write_at(self, offset: int, buffer: memoryview | bytes) -> None:
         rest = memoryview(buffer)

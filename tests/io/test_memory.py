@@ -33,8 +33,8 @@ def test_no_verb_takes_more_than_16_mib_beyond_the_arrays(name: str, mib: dict[s
 
 
 def test_the_measure_sees_a_copy(mib: dict[str, float]) -> None:
-    """A verb that copied would be caught."""
-    assert mib['a_copy_of_64_mib'] > 60
+    """A verb that copied would be caught: far above the bound, even where JAX gives something back meanwhile."""
+    assert mib['a_copy_of_64_mib'] > 40
 
 
 def test_70_000_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,15 +108,16 @@ def test_pieces_come_one_after_the_other_and_are_filled_in(tmp_path: Path) -> No
 
 
 def test_a_long_file_is_handed_to_the_disk_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writeback of a durable save starts while it is written, over every full step of the file, each byte once."""
+    """Writeback of a durable save starts while it is written, in steps that grow to the last one, each byte once."""
     steps: list[tuple[int, int]] = []
-    monkeypatch.setattr('objio.storage.handles._WRITEBACK_STEP', 1000)
+    monkeypatch.setattr('objio.storage.handles._FIRST_STEP', 1000)
+    monkeypatch.setattr('objio.storage.handles._LAST_STEP', 3000)
     monkeypatch.setattr('objio.storage.handles.start_writeback', lambda _fd, start, size: steps.append((start, size)))
     for durable in (False, True):
-        with storage.create(str(tmp_path / 'a.npz'), durable=durable, size=3000) as sink:
-            for _ in range(6):
+        with storage.create(str(tmp_path / 'a.npz'), durable=durable, size=12500) as sink:
+            for _ in range(25):
                 sink.write(bytes(500))
-    assert steps == [(0, 1000), (1000, 1000), (2000, 1000)]
+    assert steps == [(0, 1000), (1000, 2000), (3000, 3000), (6000, 3000), (9000, 3000)]
 
 
 def test_a_save_does_not_depend_on_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

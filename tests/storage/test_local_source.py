@@ -227,7 +227,7 @@ def test_where_python_reads_only_at_the_position(
     for module, name in [(handles, 'read_at'), (handles, 'write_at'), (handles, 'preallocate')]:
         monkeypatch.setattr(module, name, getattr(elsewhere, name))
     monkeypatch.setattr(handles, 'start_writeback', elsewhere.start_writeback)
-    monkeypatch.setattr(handles, '_WRITEBACK_STEP', 1000)
+    monkeypatch.setattr(handles, '_FIRST_STEP', 1000)
     monkeypatch.setattr(handles, '_PREALLOCATE_FROM', 1)
     save(path, DATA)
     assert path.read_bytes() == DATA
