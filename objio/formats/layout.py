@@ -10,6 +10,8 @@ from itertools import chain
 from math import prod
 from typing import Any
 
+from isal import isal_zlib
+
 from objio.formats import ArraySpec, npy
 from objio.formats.dtypes import WRITABLE
 from objio.formats.names import MANIFEST, member_names
@@ -33,6 +35,12 @@ def content_of(spec: ArraySpec) -> tuple[bytes, int]:
     shape = spec.shape + form.words
     npy.check_shape(shape, form.itemsize)
     return npy.header(form.descr, shape), prod(shape) * form.itemsize
+
+
+@lru_cache(maxsize=4096)
+def crc_of_head(head: bytes) -> int:
+    """The CRC-32 of an NPY header, which thousands of arrays share; that of the array goes on from it."""
+    return int(isal_zlib.crc32(head))
 
 
 def lay_out(names: Sequence[bytes], heads: Sequence[bytes], sizes: Sequence[int], manifest_size: int) -> Members:

@@ -4,7 +4,7 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ from isal import isal_zlib
 from objio.errors import FormatError
 from objio.formats import Allocate, ArraySpec, ReadRange, Source, manifest
 from objio.formats.dtypes import WRITABLE
-from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out_again, manifest_alone
+from objio.formats.layout import LARGEST_MANIFEST, content_of, crc_of_head, lay_out_again, manifest_alone
 from objio.formats.names import MANIFEST, member_name
 from objio.formats.reading import check, damaged, ranges, read, scan, scan_pieces
 from objio.formats.zip_directory import End, Entry
@@ -111,20 +111,20 @@ class NpzArchive:
         else:
             run = pages[offset:end]
         headers = layout.local_headers(first, last, self._crcs[first:last])
+        begins = [begin - offset for begin in layout.offsets[first:last]]
         starts = [start - offset for start in layout.starts[first:last]]
         arrays = [run[start : start + size] for start, size in zip(starts, layout.sizes[first:last], strict=True)]
-        if b''.join(chain.from_iterable(zip(headers, arrays, strict=True))) != bytes(run):
-            for index, name, start in zip(range(first, last), names, starts, strict=True):
-                self._compare_header(name, index, bytes(run[layout.offsets[index] - offset : start]))
-        heads = layout.heads[first:last]
-        for index, name, head, start, held in zip(range(first, last), names, heads, starts, arrays, strict=True):
+        found = [run[begin:start] for begin, start in zip(begins, starts, strict=True)]
+        if b''.join(headers) != b''.join(found):
+            for index, name, header in zip(range(first, last), names, found, strict=True):
+                self._compare_header(name, index, bytes(header))
+        crcs = map(isal_zlib.crc32, arrays, map(crc_of_head, layout.heads[first:last])) if verify else repeat(0)
+        for index, name, held, crc in zip(range(first, last), names, arrays, crcs, strict=verify):
             form = WRITABLE[self.specs[name].dtype]
             if form.limits is not None:
                 check(self._source, repr(name), held, form)
-            if verify:
-                found = isal_zlib.crc32(run[start - len(head) : start + len(held)])
-                if found != self._crcs[index]:
-                    raise self._wrong_crc(name, index, found)
+            if verify and crc != self._crcs[index]:
+                raise self._wrong_crc(name, index, crc)
         return arrays
 
     def _end(self, index: int) -> int:
@@ -171,7 +171,7 @@ class NpzArchive:
             self._compare_crc(name, index, found)
 
     def _compare_crc(self, name: str, index: int, found: int) -> None:
-        head = isal_zlib.crc32(self._members.heads[index])
+        head = crc_of_head(self._members.heads[index])
         found = isal_zlib.crc32_combine(head, found, self._members.sizes[index])
         if found != self._crcs[index]:
             raise self._wrong_crc(name, index, found)

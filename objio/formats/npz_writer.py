@@ -3,7 +3,6 @@
 from array import array
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -11,7 +10,7 @@ from isal import isal_zlib
 
 from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, SeekableSink, Sink, manifest
-from objio.formats.layout import LARGEST_MANIFEST, content_of, lay_out
+from objio.formats.layout import LARGEST_MANIFEST, content_of, crc_of_head, lay_out
 from objio.formats.names import member_name, member_names
 from objio.formats.writing import check_shape, sized, wrong_size
 from objio.formats.zip_records import end_records
@@ -86,7 +85,7 @@ class NpzFile:
             content = b''.join(self._blocks(name))
             if len(content) != size:
                 raise wrong_size(name, self._specs[name], size, len(content))
-            crcs.append(isal_zlib.crc32(content, _crc_of(head)))
+            crcs.append(isal_zlib.crc32(content, crc_of_head(head)))
             small.append(content)
             waiting += size
             if waiting >= _GATHERED or len(small) >= _TOGETHER:
@@ -105,7 +104,7 @@ class NpzFile:
 
     def _write_once(self, name: str, index: int, sink: SeekableSink, pool: Executor) -> int:
         sink.write(self._header(index, 0))
-        crc = _crc_of(self._members.heads[index])
+        crc = crc_of_head(self._members.heads[index])
         for block in self._sized(name, index):
             total = _crc_beside(pool, block, crc) if block.readonly and len(block) >= _BESIDE else None
             for start in range(0, len(block), _PIECE):
@@ -120,7 +119,7 @@ class NpzFile:
 
     def _write_twice(self, name: str, index: int, sink: Sink) -> int:
         """For a sink that cannot go back to the header: the checksum comes from a pass of its own."""
-        head = _crc_of(self._members.heads[index])
+        head = crc_of_head(self._members.heads[index])
         crc = head
         for piece in self._pieces(name, index):
             crc = isal_zlib.crc32(piece, crc)
@@ -169,8 +168,3 @@ def _contents(specs: Mapping[str, ArraySpec]) -> tuple[list[bytes], list[int]]:
         heads.append(content[1])
         sizes.append(content[2])
     return heads, sizes
-
-
-@lru_cache(maxsize=4096)
-def _crc_of(head: bytes) -> int:
-    return int(isal_zlib.crc32(head))

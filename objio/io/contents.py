@@ -151,8 +151,7 @@ def spec_of_array(value: jax.Array | jax.ShapeDtypeStruct) -> ArraySpec:
     """What `describe` gives for what JAX holds or will hold."""
     if isinstance(value, jax.core.Tracer):
         raise UnsaveableError(_TRACED)
-    dtype = value.dtype
-    return _spec(label_of(dtype) if isinstance(dtype, np.dtype) else _key_label(value), tuple(value.shape))
+    return _spec_of_form(value.dtype, value.shape) or _spec(_key_label(value), tuple(value.shape))
 
 
 # One object for thousands of arrays of one form.
