@@ -131,8 +131,9 @@ class Recorder:
             state = self._folder.state(old)
             if state.unread:
                 raise state.unread  # whole or damaged, it is not replaced unseen
-            if state.damaged:
-                _LOG.warning('%s is damaged and in the way: it is called %s now', path, self._folder.set_aside(old))
+            # A function of the user's may write in place, through every name that the file has.
+            if state.damaged and (aside := self._folder.set_aside(old, free=not self._own)):
+                _LOG.warning('%s is damaged and in the way: it is called %s now', path, aside)
         try:
             put(path)
             if self._durable and 'durable' not in options and self._folder.at(path) is not None:

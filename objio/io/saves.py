@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import itertools
 import os
 import re
 import stat
@@ -199,15 +200,34 @@ class Folder:
         except (TypeError, ValueError):
             return None
 
-    def set_aside(self, save: Save) -> str:
-        """Renames a damaged file to a name that no save has; returns the new path."""
-        taken = set(self.names())
-        name, number = f'{save.name}.damaged', 1
-        while name in taken:
-            number += 1
-            name = f'{save.name}.damaged.{number}'
-        storage.rename(save.path, self.path_of(name))
-        return self.path_of(name)
+    def set_aside(self, save: Save, *, free: bool) -> str | None:
+        """Gives a damaged file a name that no save has, so that the next save can take its place.
+
+        Args:
+            save: the damaged file.
+            free: whether it loses its own name now; else it has both until the next save takes that one.
+
+        Returns:
+            the new path; None where the file is gone, or another saver has put one in its place already.
+        """
+        numbers = itertools.count(2)
+        aside = self.path_of(f'{save.name}.damaged')
+        while os.path.lexists(aside) and not _is(aside, save):
+            aside = self.path_of(f'{save.name}.damaged.{next(numbers)}')
+        if not _is(aside, save):  # else a saver gave it the name that did not come to its end
+            try:
+                # Not a rename, which might take what another saver has put there since.
+                storage.link(save.path, aside)
+            except FileExistsError:  # another saver was faster
+                return self.set_aside(save, free=free)
+            except FileNotFoundError:
+                return None
+            if not _is(aside, save):
+                storage.unlink(aside, save.path)
+                return None
+        if free and _is(save.path, save):
+            storage.remove(save.path)
+        return aside
 
     def path_of(self, name: str) -> str:
         """The path of a file of the folder."""
@@ -237,10 +257,7 @@ class Folder:
 
     def is_there(self, save: Save) -> bool:
         """Whether the file is still the one that was listed."""
-        try:
-            return storage.identity(save.path) == save.identity
-        except FileNotFoundError:
-            return False
+        return _is(save.path, save)
 
     def _listed(self) -> list[Save] | None:
         """Every save, in the order of their names; None if one of them went before it was looked at."""
@@ -268,6 +285,14 @@ class Folder:
         except OSError as error:
             # Neither whole nor damaged: it may be readable again in a moment.
             return State(unread=error.with_traceback(None))
+
+
+def _is(path: str, save: Save) -> bool:
+    """Whether a path leads to the file that was listed."""
+    try:
+        return storage.identity(path) == save.identity
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from objio.storage.local import (
     file_names,
     folder_of,
     identity,
+    link,
     make_folder,
     open_file,
     remove,
-    rename,
     sync,
     sync_folder,
+    unlink,
 )
 from objio.storage.new_folder import create_folder
 from objio.storage.temporary import is_temporary, sweep
@@ -28,13 +29,14 @@ __all__ = [
     'folder_of',
     'identity',
     'is_temporary',
+    'link',
     'make_folder',
     'open_file',
     'open_file_object',
     'remove',
-    'rename',
     'sweep',
     'sync',
     'sync_folder',
+    'unlink',
     'write_file_object',
 ]

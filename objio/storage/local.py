@@ -124,9 +124,35 @@ def remove(path: str) -> None:
     os.unlink(path)
 
 
-def rename(path: str, new: str) -> None:
-    """Gives a file another name in its folder, durably."""
-    os.rename(path, new)
+def link(path: str, new: str) -> None:
+    """Gives a file one more name in its folder, durably; where it can have only one, the new one.
+
+    Raises:
+        FileExistsError: there is something of that name.
+        FileNotFoundError: there is no file.
+    """
+    # A second name of a symbolic link would lead to whatever is written through the first one next.
+    single = os.path.islink(path)
+    try:
+        if not single:
+            os.link(path, new)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # each system says in its own way that it has no links, or none to this file
+        single = True
+    if single:
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)
+        os.rename(path, new)
+    sync_folder(folder_of(new))
+
+
+def unlink(new: str, path: str) -> None:
+    """Undoes `link`, durably: the name `new` goes, and the file gets `path` again where nothing else has that."""
+    if os.path.lexists(path):
+        os.unlink(new)
+    else:
+        os.rename(new, path)
     sync_folder(folder_of(new))
 
 

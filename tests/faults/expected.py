@@ -17,6 +17,7 @@ class File:
         damaged: whether it cannot be loaded.
         kind: in which way.
         known: whether the Checkpoint knows of the damage.
+        aside: whether it has a second name, that of a damaged file.
     """
 
     value: int | None
@@ -24,6 +25,7 @@ class File:
     damaged: bool = False
     kind: str = ''
     known: bool = False
+    aside: bool = False
 
 
 class Expected:
@@ -84,14 +86,15 @@ class Expected:
         return min(in_the_way) if step == 3 and in_the_way else newest + step
 
     def make_way(self, idx: int) -> None:
-        """What is known to be damaged has another name from now on."""
-        if idx in self.files and self.files[idx].known:
+        """What is known to be damaged has one more name from now on."""
+        file = self.files.get(idx)
+        if file is not None and file.known and not file.aside:
             name, number = f'{idx:010d}.npz.damaged', 1
             while name in self.others:
                 number += 1
                 name = f'{idx:010d}.npz.damaged.{number}'
             self.others.add(name)
-            del self.files[idx]
+            file.aside = True
 
     def expected(self) -> set[str]:
         """The names in the folder."""

@@ -13,9 +13,9 @@ GUARDS = [
             'test_a_lower_index_is_refused_before_anything_happens',
         ),
         (
-            'a damaged file is renamed, not replaced',
-            'if state.damaged:\n                _LOG',
-            'if False:\n                _LOG',
+            'a damaged file is set aside, not replaced',
+            'if state.damaged and (',
+            'if False and (',
             'test_a_damaged_save_does_not_count_and_makes_way',
         ),
         (
@@ -171,9 +171,31 @@ GUARDS = [
     ),
     *of(
         'io/saves.py',
+        'io/test_checkpoint_crowds.py',
+        (
+            'what another saver has put in its place is not set aside',
+            '            if not _is(aside, save):\n                storage.unlink(aside, save.path)\n                return None\n',
+            '',
+            'test_a_save_that_another_saver_made_meanwhile_is_put_back',
+        ),
+        (
+            'a name that was given is given once',
+            'if not _is(aside, save):  #',
+            'if True:  #',
+            'test_two_savers_that_meet_one_damaged_file',
+        ),
+        (
+            'nothing is written through the name of what was set aside',
+            'if free and _is(save.path, save):',
+            'if False:',
+            'test_a_function_that_writes_in_place_leaves_what_was_set_aside',
+        ),
+    ),
+    *of(
+        'io/saves.py',
         'io/test_checkpoint_custom.py',
         (
-            'a damaged file that was renamed is no save',
+            'a damaged file that was set aside is no save',
             '_SET_ASIDE.fullmatch(name) or ',
             '',
             'test_an_index_function_of_ones_own',

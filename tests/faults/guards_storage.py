@@ -141,10 +141,10 @@ GUARDS = [
             'test_a_file_system_that_syncs_no_folders',
         ),
         (
-            'a damaged save is renamed durably',
-            'sync_folder(folder_of(new))',
-            'pass',
-            'test_a_rename_that_is_not_durable_is_no_save',
+            'a damaged save is set aside durably',
+            'os.rename(path, new)\n    sync_folder(folder_of(new))',
+            'os.rename(path, new)',
+            'test_a_second_name_that_is_not_durable_is_no_save',
         ),
         (
             'free space is asked for before the first byte',
@@ -212,6 +212,18 @@ GUARDS = [
     *of(
         'storage/local.py',
         'storage/test_folders.py',
+        (
+            'a second name is none that is given',
+            'if os.path.lexists(new):',
+            'if False:',
+            'test_a_file_gets_a_second_name',
+        ),
+        (
+            'a symbolic link gets no second name',
+            'single = os.path.islink(path)',
+            'single = False',
+            'test_a_symbolic_link_moves',
+        ),
         ('a new folder is synced', 'sync_folder(folder_of(made))', 'pass', 'test_a_folder_is_made_durably'),
     ),
     *of(

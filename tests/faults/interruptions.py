@@ -38,7 +38,8 @@ def interrupted(at: int, code: int | None) -> Iterator[Calls]:
     the calls.
     """
     calls, dead = Calls(), False
-    real = {name: getattr(os, name) for name in ('open', 'pwrite', 'ftruncate', 'fsync', 'replace', 'rename', 'unlink')}
+    renames, others = ('link', 'rename', 'replace'), ('ftruncate', 'unlink')
+    real = {name: getattr(os, name) for name in ('open', 'pwrite', 'fsync', *renames, *others)}
 
     def die() -> NoReturn:
         raise Killed
@@ -79,13 +80,13 @@ def interrupted(at: int, code: int | None) -> Iterator[Calls]:
     def plain(name: str) -> Any:
         def call(path: Any, *rest: Any) -> None:
             # A rename is called by the name that it gives.
-            shown = str(rest[0] if name in ('replace', 'rename') else path)
+            shown = str(rest[0] if name in renames else path)
             if not step(name, shown):
                 fail(shown)
             real[name](path, *rest)
 
         return call
 
-    others = {name: plain(name) for name in ('ftruncate', 'replace', 'rename', 'unlink')}
-    with mock.patch.multiple(os, open=open_, pwrite=pwrite, fsync=fsync, **others):
+    plains = {name: plain(name) for name in (*renames, *others)}
+    with mock.patch.multiple(os, open=open_, pwrite=pwrite, fsync=fsync, **plains):
         yield calls

@@ -180,20 +180,20 @@ class Look:
 
 def look(scene: Scene, folder: Path) -> Look:
     """Reads every file of the folder, with objio and without; raises where one is neither whole nor expected."""
-    saves, temporary, damaged = {}, [], 0
+    saves, temporary, damaged = {}, [], set()
     inside = folder / 'ckpt'
     for name in sorted(os.listdir(inside)) if inside.exists() else ():
         path = inside / name
         if name.startswith('.objio-') and name.endswith('.tmp'):
             temporary += [name] if name != _STALE else []
         elif path.stat().st_size == len(_DAMAGED) and path.read_bytes() == _DAMAGED:
-            damaged += 1
+            damaged.add(path.stat().st_ino)  # until its place is taken it has two names
         else:
             idx = int(_SAVE.fullmatch(name)[1])
             objio.verify(path)
             with np.load(path) as arrays:
                 saves[idx] = _value_of(arrays[key] for key in ('w', 'b', 'step'))
-    assert damaged == scene.crowded, "a damaged file is nobody's to delete"
+    assert len(damaged) == scene.crowded, "a damaged file is nobody's to delete"
     return Look(saves, temporary)
 
 

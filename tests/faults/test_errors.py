@@ -28,6 +28,7 @@ CALLS = frozenset(
         'ftruncate',
         'getdents64',
         'ioctl',
+        'link',
         'lseek',
         'mkdir',
         'newfstatat',
@@ -73,7 +74,7 @@ def judge(scene: Scene, ended: Ended, fault: Fault) -> None:
         assert name not in TOLD or of_a_removal
         assert both.items() >= found.saves.items() >= scene.after.items()
     elif outcome == f'SaveNotDurable {code}':
-        assert found.saves in (both, scene.before)  # before: a damaged file was renamed, and that is not durable
+        assert found.saves in (both, scene.before)  # before: a damaged file was set aside, and that is not durable
     else:
         assert outcome == f'OSError {code}'
         assert found.saves == scene.before or (found.saves == both and scene.policy is not None)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_checkpoint import cut, fill, model, names, value_of, with_functions
+from support_checkpoint import cut, fill, flip, model, names, value_of, with_functions
 
 import objio
+from objio import storage
 from objio.io import recording
 from objio.io.files import write
 from objio.io.restoring import Restorer
@@ -72,7 +73,7 @@ def test_a_save_that_is_made_anew_under_the_reader_is_read(tmp_path: Path, idx: 
     assert value_of(vc) == 1
 
 
-def test_a_damaged_file_whose_renaming_is_not_durable_is_no_save(
+def test_a_damaged_file_that_is_not_set_aside_durably_is_no_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the folder cannot be synced before anything is written, nobody is told that the save is in place."""
@@ -88,9 +89,100 @@ def test_a_damaged_file_whose_renaming_is_not_durable_is_no_save(
         with pytest.raises(OSError, match='error') as caught:
             fill(ckpt, 1)
     assert not isinstance(caught.value, objio.SaveNotDurable)
-    assert names(tmp_path / 'ckpt') == ['0000000001.npz.damaged']
+    assert ckpt.idxs() == []
     fill(ckpt, 1)
     assert ckpt.idxs() == [1]
+    assert names(tmp_path / 'ckpt') == ['0000000001.npz', '0000000001.npz.damaged']
+
+
+def refuse(*_: object) -> None:
+    """What `os.link` does where there are no links."""
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize('links', [True, False])
+@pytest.mark.parametrize('own', [True, False])
+@pytest.mark.parametrize('moment', ['before', 'after'])
+def test_two_savers_that_meet_one_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, own: bool, moment: str
+) -> None:
+    """Whoever comes second replaces the save of the first, and sets nothing aside: that is done, and never twice."""
+    kind = objio.Checkpoint if own else with_functions(objio.save_var_collection, objio.load_var_collection)
+    first, second = kind(tmp_path), kind(tmp_path)
+    fill(first, 1)
+    path = tmp_path / 'ckpt' / '0000000001.npz'
+    cut(path)
+    damaged = path.read_bytes()
+    if not links:
+        monkeypatch.setattr(os, 'link', refuse)
+    link = storage.link
+
+    def meet(old: str, new: str) -> None:
+        monkeypatch.setattr(storage, 'link', link)
+        if moment == 'after':
+            link(old, new)
+        fill(first, 1)
+        assert path.read_bytes() != damaged
+        if moment == 'before':
+            link(old, new)
+
+    monkeypatch.setattr(storage, 'link', meet)
+    fill(second, 1)
+    assert second.idxs() == [1]
+    assert second.restore(model()) == (1, str(path))
+    assert names(path.parent) == ['0000000001.npz', '0000000001.npz.damaged']
+    assert (path.parent / '0000000001.npz.damaged').read_bytes() == damaged
+
+
+def test_a_function_that_writes_in_place_leaves_what_was_set_aside(tmp_path: Path) -> None:
+    """A damaged file has lost its name before a function of the user's opens that name to write."""
+
+    def save(file: str, vc: objio.VarCollection) -> None:
+        with open(file, 'wb') as sink:
+            objio.save_var_collection(sink, vc)
+
+    ckpt = with_functions(save, objio.load_var_collection)(tmp_path)
+    fill(ckpt, 1)
+    path = tmp_path / 'ckpt' / '0000000001.npz'
+    flip(path)
+    damaged = path.read_bytes()
+    with pytest.raises(objio.FormatError):
+        ckpt.restore(model())
+    fill(ckpt, 1)
+    assert path.read_bytes() != damaged
+    assert path.with_name('0000000001.npz.damaged').read_bytes() == damaged
+
+
+@pytest.mark.parametrize('links', [True, False])
+def test_a_save_that_another_saver_made_meanwhile_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Of damage that only one saver knows of: what the other has put in its place keeps its name, and is no damage."""
+    ckpt = objio.Checkpoint(tmp_path)
+    fill(ckpt, 1, 2)
+    path = tmp_path / 'ckpt' / '0000000002.npz'
+    flip(path)
+    assert ckpt.restore(model())[0] == 1
+    if not links:
+        monkeypatch.setattr(os, 'link', refuse)
+    link = storage.link
+
+    def meet(old: str, new: str) -> None:
+        monkeypatch.setattr(storage, 'link', link)
+        objio.save_var_collection(old, model(7))
+        link(old, new)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, 'full')
+
+    monkeypatch.setattr(storage, 'link', meet)
+    monkeypatch.setattr(recording, 'write', fail)
+    with pytest.raises(OSError, match='full'):
+        fill(ckpt, 2)
+    vc = model()
+    assert ckpt.restore(vc) == (2, str(path))
+    assert value_of(vc) == 7
+    assert names(path.parent) == ['0000000001.npz', '0000000002.npz']
 
 
 @pytest.mark.parametrize('own', [True, False])

@@ -160,14 +160,15 @@ def test_a_folder_that_cannot_be_synced(path: Path, monkeypatch: pytest.MonkeyPa
         assert contents(path.parent) == {'a.npz': NEW}
 
 
-def test_a_rename_that_is_not_durable_is_no_save(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is only renamed is no new file in place: the error is the system's, and names the folder."""
+def test_a_second_name_that_is_not_durable_is_no_save(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that only gets another name is no new file in place: the error is the system's, and names the folder."""
     save(path)
     monkeypatch.setattr(os, 'fsync', sync_files_only(errno.EIO, path.parent))
-    with pytest.raises(OSError, match='error') as caught:
-        storage.rename(str(path), f'{path}.damaged')
-    assert not isinstance(caught.value, SaveNotDurable)
-    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path.parent))
+    for action in (storage.link, storage.unlink):
+        with pytest.raises(OSError, match='error') as caught:
+            action(f'{path}', f'{path}.damaged')
+        assert not isinstance(caught.value, SaveNotDurable)
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path.parent))
 
 
 def test_a_folder_that_cannot_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

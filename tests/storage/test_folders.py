@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support_storage import OLD, contents, names, save
+from support_storage import NEW, OLD, contents, names, save
 
 from objio import storage
 from objio.storage import kernel
@@ -82,15 +82,47 @@ def test_a_file_stands_where_a_folder_should(tmp_path: Path) -> None:
     assert contents(tmp_path) == {'a': OLD}
 
 
-def test_a_file_is_renamed_and_removed(tmp_path: Path) -> None:
-    """`rename` keeps the bytes; `remove` takes the file, and says where there is none."""
+def test_a_file_is_removed(tmp_path: Path) -> None:
+    """`remove` takes the file, and says where there is none."""
     (tmp_path / 'a.npz').write_bytes(OLD)
-    storage.rename(str(tmp_path / 'a.npz'), str(tmp_path / 'a.npz.damaged'))
-    assert contents(tmp_path) == {'a.npz.damaged': OLD}
-    storage.remove(str(tmp_path / 'a.npz.damaged'))
+    storage.remove(str(tmp_path / 'a.npz'))
     assert names(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         storage.remove(str(tmp_path / 'a.npz'))
+
+
+def refuse(*_: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize('links', [True, False])
+def test_a_file_gets_a_second_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """`link` never takes a name that is given; where the file system has no links, the file moves. `unlink` undoes it."""
+    path, new = str(tmp_path / 'a.npz'), str(tmp_path / 'b.npz')
+    if not links:
+        monkeypatch.setattr(os, 'link', refuse)
+    with pytest.raises(FileNotFoundError):
+        storage.link(path, new)
+    Path(path).write_bytes(OLD)
+    storage.link(path, new)
+    assert contents(tmp_path) == {'b.npz': OLD} | ({'a.npz': OLD} if links else {})
+    storage.unlink(new, path)
+    assert contents(tmp_path) == {'a.npz': OLD}
+    Path(new).write_bytes(NEW)
+    with pytest.raises(FileExistsError):
+        storage.link(path, new)
+    assert contents(tmp_path) == {'a.npz': OLD, 'b.npz': NEW}
+
+
+def test_a_symbolic_link_moves(tmp_path: Path) -> None:
+    """What is written through the old name afterwards does not come out under the new one."""
+    (tmp_path / 'store').mkdir()
+    (tmp_path / 'store' / 'a').write_bytes(OLD)
+    (tmp_path / 'a.npz').symlink_to(tmp_path / 'store' / 'a')
+    storage.link(str(tmp_path / 'a.npz'), str(tmp_path / 'b.npz'))
+    save(tmp_path / 'a.npz')
+    assert (tmp_path / 'b.npz').read_bytes() == OLD
+    assert (tmp_path / 'a.npz').read_bytes() == NEW
 
 
 def test_the_identity_of_a_file_changes_with_it(tmp_path: Path) -> None:
