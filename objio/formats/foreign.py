@@ -4,7 +4,7 @@ An Objax file holds the names as an array of text, `names`, and the arrays as `0
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from types import MappingProxyType
@@ -48,29 +48,31 @@ class ForeignArchive:
         """
         self._source = source
         members = read_members(source, end)
-        _check_inflated(source, members, max_bytes)
-        self._arrays = {member.name: (member, _header(source, member)) for member in members}
+        _check_inflated(source, members.values(), max_bytes)
+        self._members = members
+        self._heads = {name: _header(source, member) for name, member in members.items()}
         self.kind = 'numpy npz'
-        numbered = [str(index) for index in range(len(self._arrays) - 1)]
-        others = self._arrays.keys() - {'names'}
-        if 'names' in self._arrays and others and all(name.isascii() and name.isdecimal() for name in others):
-            if others != set(numbered):
+        if 'names' in members and len(members) > 1 and all(map(_is_number, members.keys() - {'names'})):
+            numbered = [str(index) for index in range(len(members) - 1)]
+            if members.keys() != {'names', *numbered}:
                 raise damaged(
                     source, 'the members of an Objax file', f'names and 0 to {len(numbered) - 1}', 'other numbers'
                 )
             self.kind = 'Objax npz'
-            self._arrays = dict(zip(self._names(len(numbered)), map(self._arrays.__getitem__, numbered), strict=True))
-        specs = {name: ArraySpec(head.label, head.shape) for name, (_, head) in self._arrays.items()}
+            names = self._names(len(numbered))
+            self._members = dict(zip(names, map(members.__getitem__, numbered), strict=True))
+            self._heads = dict(zip(names, map(self._heads.__getitem__, numbered), strict=True))
+        specs = {name: _spec(head.label, head.shape) for name, head in self._heads.items()}
         self.specs: Mapping[str, ArraySpec] = MappingProxyType(specs)
         self.aliases: Mapping[str, str] = MappingProxyType({})
         self.metadata: Mapping[str, Any] = MappingProxyType({})
 
     def _names(self, count: int) -> list[str]:
-        head = self._arrays['names'][1]
+        head = self._heads['names']
         if head.shape != (count,) or head.dtype is None or head.dtype.kind != 'U':
             found = f'{head.label} of shape {head.shape}'
             raise damaged(self._source, "'names' of an Objax file", f'{count} names as text', found)
-        _check_inflated(self._source, [self._arrays['names'][0]], None)  # whatever the arrays were allowed
+        _check_inflated(self._source, [self._members['names']], None)  # whatever the arrays were allowed
         raw = bytearray(self.nbytes('names'))
         self.read_into('names', memoryview(raw))
         try:
@@ -88,8 +90,7 @@ class ForeignArchive:
 
     def nbytes(self, name: str) -> int:
         """How many stored bytes the array has: what `read_into` fills."""
-        member, head = self._arrays[name]
-        return member.entry.size - head.size
+        return self._members[name].size - self._heads[name].size
 
     def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
         """Fills `buffer` with the bytes of an array in C order and little-endian.
@@ -104,13 +105,13 @@ class ForeignArchive:
         Raises:
             FormatError: the member is damaged, or holds Python objects or structured records.
         """
-        member, head = self._arrays[name]
+        member, head = self._members[name], self._heads[name]
         form, dtype = self._readable(name, head)
         if buffer.nbytes != self.nbytes(name):
             raise ValueError(f'{name!r} has {self.nbytes(name)} bytes, the buffer {buffer.nbytes}')
         turned = head.fortran_order and sum(size != 1 for size in head.shape) > 1 and buffer.nbytes > 0
         target = memoryview(bytearray(buffer.nbytes)) if turned else buffer
-        if member.entry.method == STORED:
+        if member.method == STORED:
             self._scan(name, form, target, fill=True, verify=verify)
         else:
             self._inflate(name, form, target, verify=verify)
@@ -131,10 +132,10 @@ class ForeignArchive:
 
     def pieces(self, name: str, buffer: memoryview, *, verify: bool = True) -> Iterator[memoryview]:
         """Yields the bytes of an array in pieces; one that must be inflated or turned is held whole."""
-        member, head = self._arrays[name]
+        member, head = self._members[name], self._heads[name]
         form, dtype = self._readable(name, head)
         nbytes = self.nbytes(name)
-        if member.entry.method == STORED and _is_straight(head, dtype):
+        if member.method == STORED and _is_straight(head, dtype):
             start = member.start + head.size
             crc = yield from scan_pieces(
                 self._source, repr(name), form, start, nbytes=nbytes, buffer=buffer, verify=verify
@@ -149,19 +150,19 @@ class ForeignArchive:
 
     def ranges(self, name: str) -> ReadRange | None:
         """What reads some of the bytes of an array, and no others; None where they have to be inflated or turned."""
-        member, head = self._arrays[name]
+        member, head = self._members[name], self._heads[name]
         form, dtype = self._readable(name, head)
-        if member.entry.method != STORED or not _is_straight(head, dtype):
+        if member.method != STORED or not _is_straight(head, dtype):
             return None
         return ranges(self._source, repr(name), form, member.start + head.size, self.nbytes(name))
 
     def mapped(self, name: str, *, verify: bool = True) -> memoryview | None:
         """The bytes of an array as read-only pages of the file, or None where they have to be inflated or turned."""
-        member, head = self._arrays[name]
+        member, head = self._members[name], self._heads[name]
         form, dtype = self._readable(name, head)
         start = member.start + head.size
         pages = self._source.map()
-        if pages is None or member.entry.method != STORED or not _is_straight(head, dtype) or start % dtype.alignment:
+        if pages is None or member.method != STORED or not _is_straight(head, dtype) or start % dtype.alignment:
             return None
         buffer = pages[start : start + self.nbytes(name)]
         self._scan(name, form, buffer, fill=False, verify=verify)
@@ -173,18 +174,18 @@ class ForeignArchive:
         return stored(head.label), head.dtype
 
     def _scan(self, name: str, form: Stored, buffer: memoryview, *, fill: bool, verify: bool) -> None:
-        member, head = self._arrays[name]
+        member, head = self._members[name], self._heads[name]
         crc = scan(self._source, repr(name), form, member.start + head.size, buffer, fill=fill, verify=verify)
         if verify:
             self._compare_stored(name, crc)
 
     def _compare_stored(self, name: str, crc: int) -> None:
-        member, head = self._arrays[name]
+        member, head = self._members[name], self._heads[name]
         start = isal_zlib.crc32(first_bytes(self._source, member, head.size))
         self._compare(name, isal_zlib.crc32_combine(start, crc, self.nbytes(name)))
 
     def _inflate(self, name: str, form: Stored, buffer: memoryview, *, verify: bool) -> None:
-        member, head = self._arrays[name]
+        member, head = self._members[name], self._heads[name]
         crc = 0
         at = -head.size
         for piece in content(self._source, member):
@@ -198,9 +199,13 @@ class ForeignArchive:
             self._compare(name, crc)
 
     def _compare(self, name: str, crc: int) -> None:
-        expected = self._arrays[name][0].entry.crc
+        expected = self._members[name].crc
         if crc != expected:
             raise damaged(self._source, repr(name), f'the checksum {expected:08x}', f'{crc:08x}')
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
 
 
 def _is_straight(head: npy.Header, dtype: np.dtype[Any]) -> bool:
@@ -221,24 +226,28 @@ def _header(source: Source, member: ForeignMember) -> npy.Header:
         raise FormatError(f'{source.name}: {part}: {error}. The file is damaged or no npz file') from error
     if head.size != size:
         raise damaged(source, part, f'{size} bytes', head.size)
-    nbytes = member.entry.size - head.size
+    nbytes = member.size - head.size
     if head.dtype is not None and prod(head.shape) * head.dtype.itemsize != nbytes:
         raise damaged(source, part, f'an array of {nbytes} bytes', f'{head.label} of shape {head.shape}')
     return head
 
 
-@lru_cache(maxsize=1024)  # one object for thousands of arrays of one form; no long header is kept
+# One object for thousands of arrays of one form.
+_spec = lru_cache(maxsize=1024)(ArraySpec)
+
+
+@lru_cache(maxsize=1024)  # for the same reason; no long header is kept
 def _parsed(raw: bytes) -> npy.Header:
     return npy.parse(raw)
 
 
-def _check_inflated(source: Source, members: list[ForeignMember], max_bytes: int | None) -> None:
+def _check_inflated(source: Source, members: Collection[ForeignMember], max_bytes: int | None) -> None:
     """Checks how much the file would become in memory before any of it does."""
-    deflated = [member.entry for member in members if member.entry.method == DEFLATED]
-    inflated = sum(entry.size for entry in deflated)
+    deflated = [member for member in members if member.method == DEFLATED]
+    inflated = sum(member.size for member in deflated)
     allowed = max_bytes
     if allowed is None:
-        allowed = max(_RATIO * sum(entry.stored_size for entry in deflated), _HARMLESS)
+        allowed = max(_RATIO * sum(member.stored_size for member in deflated), _HARMLESS)
     if inflated > allowed:
         raise FormatError(
             f'{source.name}: {source.size} bytes would inflate to {inflated}, at most {allowed} are allowed; '

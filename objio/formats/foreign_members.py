@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from struct import pack
 
 import numpy as np
@@ -23,15 +22,21 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ForeignMember:
-    """One member whose records agree with each other."""
+    """One member whose records agree with each other; of these, what is needed later, since a file may have many."""
 
     name: str  # without '.npy'
     start: int  # of its stored bytes in the file
-    entry: Entry
+    method: int
+    crc: int
+    stored_size: int
+    size: int
 
 
-def read_members(source: Source, end: End) -> list[ForeignMember]:
+def read_members(source: Source, end: End) -> dict[str, ForeignMember]:
     """Reads the directory and all local headers; the members must fill the file up to the directory.
+
+    Returns:
+        the members by name, in the order of the directory.
 
     Raises:
         FormatError: records disagree, members overlap or leave gaps, or one is no plain `.npy` member.
@@ -46,15 +51,15 @@ def read_members(source: Source, end: End) -> list[ForeignMember]:
         raise damaged(source, 'the first member', 'its start at byte 0', offsets[0])
     if np.any(offsets[1:] - offsets[:-1] < LOCAL.size):
         raise damaged(source, 'the directory', 'members that follow each other', 'members that overlap')
-    stops = dict(pairwise(offsets.tolist()))
-    names: dict[str, ForeignMember] = {}
+    members: dict[str, ForeignMember] = {}
     for entry in _entries(source, directory, end.count):
-        start = _check_local(source, entry, stops[entry.offset])
+        stop = offsets[np.searchsorted(offsets, np.uint64(entry.offset), 'right')]
+        start = _check_local(source, entry, int(stop))
         name = _name(source, entry)
-        if name in names:
+        if name in members:
             raise damaged(source, repr(name), 'one member', 'two of the same name')
-        names[name] = ForeignMember(name, start, entry)
-    return list(names.values())
+        members[name] = ForeignMember(name, start, entry.method, entry.crc, entry.stored_size, entry.size)
+    return members
 
 
 def _entries(source: Source, directory: bytes, count: int) -> Iterator[Entry]:
@@ -129,9 +134,8 @@ def content(source: Source, member: ForeignMember, largest: int = _PIECE) -> Ite
     Raises:
         FormatError: the compressed bytes are no deflate stream of exactly the promised size.
     """
-    entry = member.entry
-    stop = member.start + entry.stored_size
-    if entry.method == STORED:
+    stop = member.start + member.stored_size
+    if member.method == STORED:
         for at in range(member.start, stop, largest):
             yield memoryview(read(source, repr(member.name), at, min(largest, stop - at)))
         return
@@ -140,7 +144,7 @@ def content(source: Source, member: ForeignMember, largest: int = _PIECE) -> Ite
     at = member.start
     raw = b''
     try:
-        while not inflater.eof and size <= entry.size:
+        while not inflater.eof and size <= member.size:
             if not raw and at < stop:
                 raw = read(source, repr(member.name), at, min(largest, stop - at))
                 at += len(raw)
@@ -149,13 +153,13 @@ def content(source: Source, member: ForeignMember, largest: int = _PIECE) -> Ite
             if not piece and not raw and at == stop and not inflater.eof:
                 break
             size += len(piece)
-            if piece and size <= entry.size:
+            if piece and size <= member.size:
                 yield memoryview(piece)
     except zlib.error as error:
         raise damaged(source, repr(member.name), 'deflated bytes', f'an error: {error}') from error
-    if size != entry.size or not inflater.eof or inflater.unused_data or raw or at < stop:
+    if size != member.size or not inflater.eof or inflater.unused_data or raw or at < stop:
         raise damaged(
-            source, repr(member.name), f'{entry.size} bytes, deflated to {entry.stored_size}', 'more or fewer of them'
+            source, repr(member.name), f'{member.size} bytes, deflated to {member.stored_size}', 'more or fewer of them'
         )
 
 

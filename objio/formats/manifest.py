@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring as quote
 from math import isfinite
+from sys import intern
 from typing import Any
 
 from objio.formats import ArraySpec
@@ -139,7 +140,8 @@ def _items(text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Cal
 
 @lru_cache(maxsize=4096)
 def _spec(dtype: bytes, shape: bytes) -> ArraySpec:
-    return ArraySpec(dtype.decode(), tuple(map(int, shape.split(b','))) if shape else ())
+    # One string for each label: of a million forms each would have its own.
+    return ArraySpec(intern(dtype.decode()), tuple(map(int, shape.split(b','))) if shape else ())
 
 
 def _text(raw: bytes) -> str:

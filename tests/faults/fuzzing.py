@@ -103,7 +103,7 @@ class Member:
 
 def zip_file(members: list[Member], *, wide: bool = False) -> bytes:
     """A zip file; with `wide` its end stands in zip64 records."""
-    body, directory = b'', b''
+    body, directory = bytearray(), bytearray()
     for member in members:
         raw = zlib.compress(member.content, wbits=-15) if member.deflated else member.content
         raw = (int.from_bytes(raw) ^ member.spoilt).to_bytes(len(raw))
@@ -121,10 +121,22 @@ def zip_file(members: list[Member], *, wide: bool = False) -> bytes:
             body += struct.pack('<4s3L', b'PK\7\x08', crc, len(raw), len(member.content))
     count, size, offset = len(members), len(directory), len(body)
     if not wide:
-        return body + directory + END.pack(b'PK\5\6', 0, 0, count, count, size, offset, 0)
+        return bytes(body + directory) + END.pack(b'PK\5\6', 0, 0, count, count, size, offset, 0)
     end = END64.pack(b'PK\6\6', 44, 45, 45, 0, 0, count, count, size, offset)
     end += LOCATOR64.pack(b'PK\6\7', 0, offset + size, 1)
-    return body + directory + end + END.pack(b'PK\5\6', 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return bytes(body + directory) + end + END.pack(b'PK\5\6', 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+
+
+def truths_and_a_lie(count: int, step: int) -> bytes:
+    """So many right empty arrays, of shapes that differ by `step`, and behind them one whose header is none."""
+
+    def named(name: str, shape: str) -> Member:
+        head = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+        return Member(f'{name}.npy'.encode(), with_header(head))
+
+    return zip_file(
+        [*(named(f'{index:x}', f'(0, {index * step})') for index in range(count)), named('last', '(')], wide=True
+    )
 
 
 def foreign_file(rng: random.Random) -> bytes:

@@ -100,7 +100,7 @@ GUARDS = [
         'formats/test_foreign.py',
         (
             'the arrays of Objax have names',
-            'if others != set(numbered):',
+            "if members.keys() != {'names', *numbered}:",
             'if False:',
             'test_objax_members_that_do_not_fit',
         ),
@@ -113,7 +113,7 @@ GUARDS = [
         ('the names of Objax differ', 'if len(set(names)) != count:', 'if False:', 'test_objax_names_that_do_not_fit'),
         (
             'Objax names are not a bomb',
-            "_check_inflated(self._source, [self._arrays['names'][0]], None)",
+            "_check_inflated(self._source, [self._members['names']], None)",
             'pass',
             'test_objax_names_are_no_bomb',
         ),
@@ -135,7 +135,7 @@ GUARDS = [
         ),
         (
             'a deflated array has its size',
-            'if size != entry.size or not inflater.eof or inflater.unused_data or raw or at < stop:',
+            'if size != member.size or not inflater.eof or inflater.unused_data or raw or at < stop:',
             'if False:',
             'test_a_deflate_stream_must_end_where_the_member_ends',
         ),
@@ -149,7 +149,7 @@ GUARDS = [
             'if False:',
             'test_bad_containers',
         ),
-        ('no two members have one name', 'if name in names:', 'if False:', 'test_bad_containers'),
+        ('no two members have one name', 'if name in members:', 'if False:', 'test_bad_containers'),
         (
             'members are stored or deflated, and not encrypted',
             'if entry.flag & ~_FLAGS or entry.method not in (STORED, DEFLATED):',

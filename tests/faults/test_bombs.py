@@ -10,7 +10,7 @@ import pytest
 from support_formats import forged, npy, save, with_header
 
 from faults.bounded import read_within_bounds
-from faults.fuzzing import Member, zip_file
+from faults.fuzzing import Member, truths_and_a_lie, zip_file
 from objio.formats import ArraySpec
 from objio.formats.zip_records import END, END64, ENTRY, LOCAL, LOCATOR64, end_records
 
@@ -149,6 +149,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     'header, a length of 1 GiB': lambda: zip_file([Member(b'a.npy', b'\x93NUMPY\2\0' + struct.pack('<I', 1 << 30))]),
     'header, brackets': lambda: zip_file([Member(b'a.npy', with_header('(' * 60_000))]),
     'header, minus signs': lambda: zip_file([Member(b'a.npy', with_header('-' * 9000 + '1'))]),
+    'header, behind 100,000 right ones': lambda: truths_and_a_lie(100_000, 0),
     'names of an Objax file': names_bomb,
     'shape, 10 GB': lambda: zip_file([Member(b'a.npy', header('(10000000000,)') + bytes(99))]),
     'shape, 10 GB, in a manifest': lambda: forged([['a', 'uint8', [10**10]]], stored=_ONE),

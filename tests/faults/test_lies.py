@@ -8,6 +8,7 @@ import pytest
 from support_formats import forged
 
 from faults.bounded import read_within_bounds
+from faults.fuzzing import truths_and_a_lie
 from objio.formats import ArraySpec, manifest
 from objio.formats.layout import content_of, lay_out
 from objio.formats.names import member_names
@@ -83,6 +84,7 @@ TRUE: dict[str, tuple[int, list[int], str]] = {
     'the last entry of the directory': (_MILLION, [0], 'of the directory'),
     'the last entry of the directory, where no two shapes are one': (300_000, [0, 1], 'of the directory'),
     'the header of the first array': (_MILLION, [0], 'of its header'),
+    'the header of the first array, where no two shapes are one': (_MILLION, [0, 1], 'of its header'),
 }
 _SOME = ['a million arrays', 'a million objects', 'a million keys, one of them twice', 'a million NaN',
          'a lone surrogate behind 16 MB of text', 'nested 100,000 deep']  # fmt: skip
@@ -142,6 +144,23 @@ def write_true(path: Path, count: int, shape: Callable[[int], tuple[int, ...]], 
         file.write(members.local_headers(count, count + 1, crcs[-1:])[0] + text + directory)
         file.write(end_records(count + 1, len(directory), members.end))
     return len(text)
+
+
+@pytest.mark.full
+@pytest.mark.proves('lies')
+def test_a_lie_behind_truths_in_a_file_of_others(tmp_path: Path, figure: Callable[..., None]) -> None:
+    """The table of contents of another library's file takes no more than one of ours, where no two shapes are one."""
+    path = tmp_path / 'lie.npz'
+    data = truths_and_a_lie(300_000, 1)
+    path.write_bytes(data)
+    size = len(data) - data.index(b'PK\1\2')
+    found = read_within_bounds(path)
+    assert found.outcome.startswith('FormatError: '), found
+    assert "'last': the header" in found.outcome
+    assert found.grown <= 16 * size + 10_000_000, found
+    assert found.seconds < _SECONDS, found
+    figure('lies', 1, f'300,000 arrays of others, a lie in the last header: {size / 1e6:.1f} MB, '
+           f'{found.grown / 1e6:.1f} MB more memory')  # fmt: skip
 
 
 @pytest.mark.proves('lies')
