@@ -97,8 +97,10 @@ def tree_of(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def golden(form: ModuleType) -> dict[str, np.ndarray[Any, Any]]:
-    """What the golden files hold: every dtype of the format, with and without axes, and without elements."""
+    """What the golden files hold: the dtypes of the format, with and without axes, and without elements."""
     labels = form.DTYPES.values() if form is safetensors else sorted(form.DTYPES)
+    if form is safetensors:  # which got six bits after the files were written
+        labels = [label for label in labels if not label.startswith('float6_')]
     arrays = {}
     for seed, label in enumerate(labels):
         for shape in ((2, 4), (0, 2), ()):

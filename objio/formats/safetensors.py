@@ -8,8 +8,9 @@ from wide dtypes to narrow ones, so that each stands at a multiple of its itemsi
 mapped pages without a copy. The table keeps the order of the collection. Equal content gives equal files.
 
 The format has no checksum, no further names of an array, no typed PRNG keys, and text alone as metadata. Metrics of
-`Checkpoint` stand in the metadata as JSON. Of its dtypes F6_E2M3 and F6_E3M2 are not read or written: in which order
-their bits lie is written nowhere. F4 is two elements a byte, the first in the low bits, as PyTorch has it.
+`Checkpoint` stand in the metadata as JSON. How elements of less than a byte lie in theirs it leaves to others: the
+first stands in the lowest bits, in F4 as PyTorch has it, in F6_E2M3 and F6_E3M2 as ONNX has it, four of them in three
+bytes.
 """
 
 import json
@@ -39,6 +40,8 @@ DTYPES = {
     'U64': 'uint64',
     'I64': 'int64',
     'F4': 'float4_e2m1fn',
+    'F6_E2M3': 'float6_e2m3fn',
+    'F6_E3M2': 'float6_e3m2fn',
     'F8_E4M3': 'float8_e4m3fn',
     'F8_E4M3FNUZ': 'float8_e4m3fnuz',
     'F8_E5M2': 'float8_e5m2',
@@ -51,8 +54,8 @@ DTYPES = {
     'C64': 'complex64',
 }
 _TAGS = {label: tag for tag, label in DTYPES.items()}
-_PACKED = 'float4_e2m1fn'
-_UNORDERED = ('F6_E2M3', 'F6_E3M2')
+# Label of a dtype -> bits of an element and how many elements fill whole bytes together.
+_PACKED = {'float4_e2m1fn': (4, 2), 'float6_e2m3fn': (6, 4), 'float6_e3m2fn': (6, 4)}
 _LARGEST_TABLE = 100_000_000  # bytes, as safetensors itself has it
 _ALIGNMENT = 64
 _METADATA = safetensors_table.METADATA
@@ -100,10 +103,11 @@ def encode(
         )
 
     def in_file(name: str) -> Iterable[memoryview | bytes]:
-        return _pack(blocks(name)) if specs[name].dtype == _PACKED else blocks(name)
+        label = specs[name].dtype
+        return _pack(blocks(name), *_PACKED[label]) if label in _PACKED else blocks(name)
 
     parts = [(b'', name, sizes[name]) for name in order]
-    packed = any(spec.dtype == _PACKED for spec in specs.values())
+    packed = any(spec.dtype in _PACKED for spec in specs.values())
     return RawFile(specs, pack('<Q', len(table)) + table, parts, in_file if packed else blocks)
 
 
@@ -139,11 +143,14 @@ def _size(spec: ArraySpec) -> int:
     form = stored(spec.dtype)
     npy.check_shape(spec.shape, form.itemsize)
     nbytes = form.nbytes(spec.shape)
-    if spec.dtype != _PACKED:
+    if spec.dtype not in _PACKED:
         return nbytes
-    if nbytes % 2:
-        raise ValueError(f'expected an even number of elements of {_PACKED}, two in a byte, found {nbytes}')
-    return nbytes // 2
+    bits, together = _PACKED[spec.dtype]
+    if nbytes % together:
+        raise ValueError(
+            f'expected a multiple of {together} elements of {spec.dtype}, which has {bits} bits each, found {nbytes}'
+        )
+    return nbytes * bits // 8
 
 
 @lru_cache(maxsize=4096)
@@ -174,23 +181,29 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield key, text
 
 
-def _pack(blocks: Iterable[memoryview | bytes]) -> Iterator[bytes]:
-    """Two elements a byte, the first in the low bits."""
+def _pack(blocks: Iterable[memoryview | bytes], bits: int, together: int) -> Iterator[bytes]:
+    """Elements of a byte each as their low bits, so many together, the first in the lowest ones."""
     left = b''
     for block in blocks:
         raw = np.frombuffer(left + bytes(block), np.uint8)
-        even = len(raw) // 2 * 2
-        left = raw[even:].tobytes()
-        yield (raw[:even:2] | raw[1:even:2] << 4).tobytes()
+        whole = len(raw) // together * together
+        left = raw[whole:].tobytes()
+        groups = np.zeros(whole // together, '<u4')
+        for place in range(together):
+            groups |= raw[place:whole:together].astype('<u4') << (bits * place)
+        yield groups.view(np.uint8).reshape(-1, 4)[:, : bits * together // 8].tobytes()
 
 
 class _SafetensorsArchive(RawArchive):
     def _read_other(self, name: str, at: int, buffer: memoryview) -> None:
         ((start, _),) = self._places.others[name]
-        packed = np.empty((at + len(buffer) + 1) // 2 - at // 2, np.uint8)
-        self._source.read_into(start + at // 2, packed.data)
-        raw = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)
-        buffer[:] = raw[at % 2 : at % 2 + len(buffer)].data
+        bits, together = _PACKED[self.specs[name].dtype]
+        first, size = at // together, bits * together // 8
+        packed = np.empty((-(-(at + len(buffer)) // together) - first, size), np.uint8)
+        self._source.read_into(start + first * size, packed.reshape(-1).data)
+        groups = np.pad(packed, ((0, 0), (0, 4 - size))).view('<u4')
+        raw = (groups >> np.arange(0, bits * together, bits, dtype=np.uint32) & ((1 << bits) - 1)).astype(np.uint8)
+        buffer[:] = raw.reshape(-1)[at - first * together :][: len(buffer)].data
 
 
 def decode(source: Source, *, max_bytes: int | None = None) -> Archive:
@@ -227,7 +240,7 @@ def decode(source: Source, *, max_bytes: int | None = None) -> Archive:
             raise FormatError(f'{source.name}: {name!r}: {error}') from error
         if end - start != nbytes:
             raise damaged(source, repr(name), f'{nbytes} bytes for {tag} of shape {shape}', end - start)
-        if specs[name].dtype == _PACKED:
+        if specs[name].dtype in _PACKED:
             places.others[name] = ((begun + start, nbytes),)
         else:
             places.starts[name] = begun + start
@@ -249,10 +262,7 @@ def _spec(tag: str, shape: tuple[int, ...]) -> tuple[ArraySpec, int]:
         ValueError: there is no such array.
     """
     if tag not in DTYPES:
-        known = f'one of {", ".join(DTYPES)}'
-        if tag in _UNORDERED:
-            known += f' (not {", ".join(_UNORDERED)}, since nothing says how their bits lie)'
-        raise ValueError(f'expected a dtype that objio reads, {known}; found {tag!r}')
+        raise ValueError(f'expected a dtype that objio reads, one of {", ".join(DTYPES)}; found {tag!r}')
     spec = ArraySpec(DTYPES[tag], shape)
     return spec, _size(spec)
 

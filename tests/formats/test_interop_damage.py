@@ -78,7 +78,8 @@ def test_a_bool_is_0_or_1(form: ModuleType) -> None:
 
 LIES: list[tuple[Any, bytes, str]] = [
     ({'a': ENTRY | {'dtype': 'F33'}}, FOUR, "'a': expected a dtype that objio reads, one of BOOL.*found 'F33'"),
-    ({'a': ENTRY | {'dtype': 'F6_E2M3'}}, FOUR, 'nothing says how their bits lie'),
+    ({'a': ENTRY | {'dtype': 'F6_E2M3', 'shape': [4]}}, FOUR, "'a': expected 3 bytes"),
+    ({'a': ENTRY | {'dtype': 'F6_E3M2', 'shape': [5]}}, FOUR, 'a multiple of 4 elements'),
     ({'a': ENTRY | {'shape': [2]}}, FOUR, r"'a': expected 8 bytes for F32 of shape \(2,\), found 4"),
     ({'a': ENTRY | {'shape': [-1]}}, FOUR, 'expected dtype, shape and data_offsets'),
     ({'a': ENTRY | {'shape': [1.0]}}, FOUR, 'expected dtype, shape and data_offsets'),
@@ -95,7 +96,7 @@ LIES: list[tuple[Any, bytes, str]] = [
     ({'a': ENTRY}, FOUR * 2, 'the arrays: expected 4 bytes, found 8'),
     ({'a': ENTRY}, b'', "the arrays: expected 4 bytes, found 0"),
     ({'a': ENTRY | {'dtype': 'BOOL', 'data_offsets': [0, 1]}}, b'\2', "'a': bool is stored as 0 to 1, found 2"),
-    ({'a': ENTRY | {'dtype': 'F4', 'data_offsets': [0, 1]}}, b'\2', 'even number of elements'),
+    ({'a': ENTRY | {'dtype': 'F4', 'data_offsets': [0, 1]}}, b'\2', 'a multiple of 2 elements'),
     ({'__metadata__': {'x': 1}}, b'', 'expected text in quotes'),
     ({'__metadata__': None}, b'', "expected '{'"),
     ({'__metadata__': ENTRY}, FOUR, 'expected text in quotes'),

@@ -17,7 +17,8 @@ from objio.errors import FormatError, UnsaveableError
 from objio.formats import ArraySpec, dtypes
 from objio.formats import safetensors as ours
 
-LABELS = [label for label in ours.DTYPES.values() if label != 'float4_e2m1fn']
+PACKED = {'float4_e2m1fn': (4, 2), 'float6_e2m3fn': (6, 4), 'float6_e3m2fn': (6, 4)}
+LABELS = [label for label in ours.DTYPES.values() if label not in PACKED]
 TAGS = {label: tag for tag, label in ours.DTYPES.items()}
 ARRAYS = {
     'b': np.arange(3, dtype='i1'),
@@ -50,10 +51,11 @@ def test_what_the_real_library_writes_objio_reads(arrays: dict[str, np.ndarray])
     }
 
 
-@given(some_arrays([*LABELS, 'float4_e2m1fn']))
+@given(some_arrays([*LABELS, *PACKED]))
 def test_what_objio_writes_it_reads(arrays: dict[str, np.ndarray]) -> None:
     """Every array comes back bit for bit, in the order in which it was saved; equal content makes equal files."""
-    arrays = {name: array for name, array in arrays.items() if array.dtype.itemsize > 1 or not array.size % 2}
+    together = {name: PACKED.get(dtypes.label_of(array.dtype), (8, 1))[1] for name, array in arrays.items()}
+    arrays = {name: array for name, array in arrays.items() if not array.size % together[name]}
     data = written(ours, arrays, metadata={'a': 'é'})
     archive = opened(ours, data)
     assert list(archive.specs) == list(arrays)
@@ -62,15 +64,40 @@ def test_what_objio_writes_it_reads(arrays: dict[str, np.ndarray]) -> None:
     assert written(ours, arrays, metadata={'a': 'é'}) == data
 
 
-def test_pairs_of_four_bits() -> None:
-    """F4 stands two elements a byte, the first in the low bits, as PyTorch has it; an odd number has no room."""
-    array = array_of('float4_e2m1fn', (2, 4), bytes(range(8)))
+@pytest.mark.parametrize('label', PACKED)
+def test_elements_of_less_than_a_byte(label: str) -> None:
+    """The first stands in the lowest bits, as PyTorch has F4 and ONNX has F6; what ends within a byte has no room."""
+    width, together = PACKED[label]
+    raw = bytes(index * 7 % (1 << width) for index in range(24))
+    array = array_of(label, (3, 8), raw)
     data = written(ours, {'a': array})
     ((name, found),) = deserialize(data)
-    assert (name, found['dtype'], found['shape'], bytes(found['data'])) == ('a', 'F4', [2, 4], b'\x10\x32\x54\x76')
-    assert bits(read_all(opened(ours, data))['a']) == bits(array)
-    with pytest.raises(UnsaveableError, match="'a': expected an even number of elements of float4_e2m1fn"):
-        written(ours, {'a': array[0, :3]})
+    assert (name, found['dtype'], found['shape']) == ('a', TAGS[label], [3, 8])
+    stream = sum(value << (width * index) for index, value in enumerate(raw))
+    assert bytes(found['data']) == stream.to_bytes(24 * width // 8, 'little')
+    archive = opened(ours, data)
+    assert bits(read_all(archive)['a']) == bits(array)
+    read = archive.ranges('a')
+    for start in range(24):
+        part = bytearray(24 - start)
+        read(start, memoryview(part))
+        assert part == raw[start:]
+    with pytest.raises(UnsaveableError, match=f"'a': expected a multiple of {together} elements of {label}"):
+        written(ours, {'a': array[:1, : together + 1]})
+
+
+def test_pairs_of_four_bits() -> None:
+    """A byte by hand: 1 in the low bits, 2 in the high ones."""
+    ((_, found),) = deserialize(written(ours, {'a': array_of('float4_e2m1fn', (2,), b'\1\2')}))
+    assert bytes(found['data']) == b'\x21'
+
+
+def test_fours_of_six_bits() -> None:
+    """Three bytes by hand: 111111 000001 100000 010101 from the lowest bits on."""
+    ((_, found),) = deserialize(
+        written(ours, {'a': array_of('float6_e2m3fn', (4,), bytes([0b111111, 1, 0b100000, 0b010101]))})
+    )
+    assert bytes(found['data']) == bytes([0b01_111111, 0b0000_0000, 0b010101_10])
 
 
 def test_a_file_byte_for_byte() -> None:
@@ -140,7 +167,7 @@ def test_dtypes_that_the_format_lacks_are_refused_together() -> None:
         ours.encode(specs, lambda _: [], {}, {})
     lacking = set(dtypes.WRITABLE) - set(ours.DTYPES.values())
     assert {label for label in lacking if 'key' not in label} == {
-        'int1', 'int2', 'int4', 'uint1', 'uint2', 'uint4', 'complex128', 'float6_e2m3fn', 'float6_e3m2fn',
+        'int1', 'int2', 'int4', 'uint1', 'uint2', 'uint4', 'complex128',
         'float8_e3m4', 'float8_e4m3', 'float8_e4m3b11fnuz',
     }  # fmt: skip
 
