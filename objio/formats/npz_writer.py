@@ -12,10 +12,10 @@ from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, SeekableSink, Sink, manifest
 from objio.formats.layout import LARGEST_MANIFEST, content_of, crc_of_head, lay_out
 from objio.formats.names import member_name, member_names
-from objio.formats.writing import check_shape, sized, wrong_size
+from objio.formats.writing import check_shape, cut, sized, wrong_size
 from objio.formats.zip_records import end_records
 
-_PIECE = 1 << 20  # summed and written while it is in the cache
+_PIECE = 1 << 20  # summed while it is in the cache
 _SMALL = 1 << 18  # up to here an array is gathered with its neighbours and written with them
 _BESIDE = 1 << 20  # bytes from which a second thread sums a block while this one writes it
 _GATHERED = 1 << 17  # bytes of small arrays that are written together, while they are in the cache
@@ -105,13 +105,14 @@ class NpzFile:
     def _write_once(self, name: str, index: int, sink: SeekableSink, pool: Executor) -> int:
         sink.write(self._header(index, 0))
         crc = crc_of_head(self._members.heads[index])
+        at = self._members.starts[index]
         for block in self._sized(name, index):
             total = _crc_beside(pool, block, crc) if block.readonly and len(block) >= _BESIDE else None
-            for start in range(0, len(block), _PIECE):
-                piece = block[start : start + _PIECE]
+            for piece in cut(block, at):
                 if total is None:
                     crc = isal_zlib.crc32(piece, crc)
                 sink.write(piece)
+            at += len(block)
             if total is not None:
                 crc = total.result()
         sink.write_at(self._members.offsets[index], self._header(index, crc))

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, Sink
-from objio.formats.writing import check_shape, sized, wrong_size
+from objio.formats.writing import check_shape, cut, sized, wrong_size
 
-_PIECE = 1 << 20  # bytes that are written at a time, so that the disk starts early and progress is told
 _SMALL = 1 << 18  # up to here an array is gathered with its neighbours and written with them
 _GATHERED = 1 << 17  # bytes of small arrays that are written together
 _TOGETHER = 2048  # heads and arrays that are written together at most: each takes memory besides its bytes
@@ -41,6 +40,7 @@ class RawFile:
         Raises:
             UnsaveableError: an array gave other bytes than it had promised.
         """
+        at = 0  # bytes that were written
         waiting = [self._start]
         size = len(self._start)
         for head, name, nbytes in self._parts:
@@ -54,11 +54,13 @@ class RawFile:
                 size += nbytes
             if nbytes > _SMALL or size >= _GATHERED or len(waiting) >= _TOGETHER:
                 sink.write(b''.join(waiting))
+                at += size
                 waiting, size = [], 0
             if nbytes > _SMALL:
                 for block in sized(name, self._specs[name], self._blocks, nbytes):
-                    for at in range(0, len(block), _PIECE):
-                        sink.write(block[at : at + _PIECE])
+                    for piece in cut(block, at):
+                        sink.write(piece)
+                    at += len(block)
         sink.write(b''.join([*waiting, self._end]))
 
 
