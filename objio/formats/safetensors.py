@@ -201,8 +201,10 @@ class _SafetensorsArchive(RawArchive):
         first, size = at // together, bits * together // 8
         packed = np.empty((-(-(at + len(buffer)) // together) - first, size), np.uint8)
         self._source.read_into(start + first * size, packed.reshape(-1).data)
-        groups = np.pad(packed, ((0, 0), (0, 4 - size))).view('<u4')
-        raw = (groups >> np.arange(0, bits * together, bits, dtype=np.uint32) & ((1 << bits) - 1)).astype(np.uint8)
+        groups = np.pad(packed, ((0, 0), (0, 4 - size))).view('<u4')[:, 0]
+        raw = np.empty((len(groups), together), np.uint8)
+        for place in range(together):
+            raw[:, place] = groups >> (bits * place) & ((1 << bits) - 1)
         buffer[:] = raw.reshape(-1)[at - first * together :][: len(buffer)].data
 
 
