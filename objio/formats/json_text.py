@@ -10,15 +10,18 @@ from operator import eq
 DEEPEST = 100  # levels
 INTEGER_BITS = 14_284  # 4,300 decimal digits, which is what Python's own parser takes
 
-# Possessive and bounded, so that no text makes the search slow or its stack deep.
-_PIECE = rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+){0,1000}+'
-_SIMPLE = rb'(?:"' + _PIECE + rb'"|(?:-?[1-9]\d{0,17}+|0)(?![\d.e])|true|false|null|\[\]|\{\})'
-_PIECE_OF_STRING = re.compile(_PIECE)
+# Bounded, so that no text makes the search slow or its stack deep. No group is possessive: before Python 3.11.5 those
+# match wrongly, or crash (https://github.com/python/cpython/issues/106052).
+_PLAIN = rb'[^"\\\x00-\x1f]*+'
+_ESCAPED = rb'(?:\\(?:["\\bfnrt]|u00(?:0[0-7bef]|1[0-9a-f]))' + _PLAIN + rb')'
+_SHORT = rb'"' + _PLAIN + _ESCAPED + rb'{0,8}"'
+_SIMPLE = rb'(?:' + _SHORT + rb'|(?:-?[1-9]\d{0,17}+|0)(?![\d.e])|true|false|null|\[\]|\{\})'
+_PIECE_OF_STRING = re.compile(_PLAIN + _ESCAPED + rb'{0,1000}')
 _SIMPLE_VALUE = re.compile(_SIMPLE)
-_SIMPLE_ITEMS = re.compile(rb'(?:' + _SIMPLE + rb',){0,1000}+')
-_SIMPLE_MEMBERS = re.compile(rb'(?:"' + _PIECE + rb'":' + _SIMPLE + rb',){0,1000}+')
-_SIMPLE_MEMBER = re.compile(rb'("' + _PIECE + rb'"):' + _SIMPLE + rb',')
-_FLOATS = re.compile(rb'(?:-?\d{1,17}+[.e][\d.e+-]{1,22}+,){0,1000}+')
+_SIMPLE_ITEMS = re.compile(rb'(?:' + _SIMPLE + rb',){0,250}')
+_SIMPLE_MEMBERS = re.compile(rb'(?:' + _SHORT + rb':' + _SIMPLE + rb',){0,250}')
+_SIMPLE_MEMBER = re.compile(rb'(' + _SHORT + rb'):' + _SIMPLE + rb',')
+_FLOATS = re.compile(rb'(?:-?\d{1,17}+[.e][\d.e+-]{1,22}+,){0,1000}')
 _NUMBER = re.compile(rb'-?\d[\d.e+-]{0,4400}+')
 
 Container = list[bytes] | None

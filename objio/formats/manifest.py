@@ -19,11 +19,12 @@ _HEAD = b'{"format":"objio-npz","version":1,"arrays":['
 _ALIASES = b'],"aliases":{'
 _METADATA = b'},"metadata":'
 _VERSION = re.compile(rb'\{"format":"objio-npz","version":(\d{1,9}),')
-# Bounded and without steps back, so that no text makes the search slow or its stack deep.
-_STRING = rb'"([^"\\]{0,4096}+(?:\\.[^"\\]{0,4096}+){0,4096}+)"'
+# Bounded, and with one way to match a text, so that none makes the search slow or its stack deep. No group is
+# possessive: before Python 3.11.5 those match wrongly, or crash (https://github.com/python/cpython/issues/106052).
+_STRING = rb'"([^"\\]{0,4096}+(?:\\.[^"\\]{0,4096}+){0,4096})"'
 _SIZE = rb'(?:0|[1-9]\d{0,19}+)'
 _ARRAY = re.compile(
-    rb'\[' + _STRING + rb',"([\w<>]{1,64}+)",\[((?:' + _SIZE + rb',){0,63}+' + _SIZE + rb'|)\]\]', re.DOTALL
+    rb'\[' + _STRING + rb',"([\w<>]{1,64}+)",\[((?:' + _SIZE + rb',){0,63}' + _SIZE + rb'|)\]\]', re.DOTALL
 )
 _ALIAS = re.compile(_STRING + b':' + _STRING, re.DOTALL)
 

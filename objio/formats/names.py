@@ -14,10 +14,11 @@ from objio.errors import UnsaveableError
 MANIFEST = 'objio.json'
 _LONGEST = 4095  # bytes of a member name: what common tools and file systems take for a path
 
-# Words with single dots or slashes between them, none of which looks like a suffix that matters: nearly every name.
-_WORDS = r'[^%\\\x00-\x1f\x7f/.:]++(?:[./](?!npy|json)[^%\\\x00-\x1f\x7f/.:]++)*+'
-_ORDINARY = re.compile(_WORDS, re.IGNORECASE | re.ASCII)
-_ALL_ORDINARY = re.compile(rf'(?:{_WORDS}\n)*+', re.IGNORECASE | re.ASCII)
+# What may have to be escaped in names, one a line: nearly all are words with single dots or slashes between them, none
+# of which looks like a suffix that matters.
+_UNUSUAL = re.compile(
+    r'[%\\\x00-\x1f\x7f:./](?:(?<![\n./])|(?=[\n./])|(?<=[./])(?=npy|json))', re.IGNORECASE | re.ASCII
+)
 _CONTROL = re.compile(r'[%\\\x01-\x1f\x7f]')
 _EMPTY_SEGMENT = re.compile(r'^/|(?<=/)/|/\Z')
 _DOT_SEGMENT = re.compile(r'(?<![^/])\.\.?(?![^/])')
@@ -43,7 +44,7 @@ def member_name(name: str) -> bytes:
         raise UnsaveableError("a variable's name is empty; give it a name, or save under a scope")
     if '\0' in name:
         raise UnsaveableError(f'{name!r}: a name cannot hold a NUL character; rename the variable')
-    text = name if _ORDINARY.fullmatch(name) else _escape(name)
+    text = name if _is_ordinary(f'\n{name}\n', 1) else _escape(name)
     try:
         member = text.encode() + b'.npy'
     except UnicodeEncodeError as error:
@@ -63,11 +64,16 @@ def member_names(names: Collection[str]) -> list[bytes]:
         UnsaveableError: as `member_name`, for the first name that raises it.
     """
     if set(map(type, names)) == {str} and max(map(len, names)) <= _LONGEST // 8:
-        lines = '\n'.join((*names, ''))
-        if lines.count('\n') == len(names) and _ALL_ORDINARY.fullmatch(lines):
+        lines = '\n'.join(('', *names, ''))
+        if _is_ordinary(lines, len(names)):
             with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate, which is looked for below
-                return lines.replace('\n', '.npy\n').encode().split(b'\n')[:-1]
+                return lines.replace('\n', '.npy\n').encode().split(b'\n')[1:-1]
     return [member_name(name) for name in names]
+
+
+def _is_ordinary(lines: str, count: int) -> bool:
+    """Whether so many names, each with a line of its own, stay as they are."""
+    return lines.count('\n') == count + 1 and not _UNUSUAL.search(lines)
 
 
 def _escape(name: str) -> str:

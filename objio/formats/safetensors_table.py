@@ -12,14 +12,14 @@ from typing import Any
 METADATA = '__metadata__'
 
 _INT = r'(?:0|[1-9]\d{0,19}+)'
-_SHAPE = rf'\[((?:{_INT},){{0,63}}+{_INT}|)\]'
+_SHAPE = rf'\[((?:{_INT},){{0,63}}{_INT}|)\]'
 # As safetensors itself, and objio, write an entry.
 _USUAL = re.compile(
     rf'"([^"\\\x00-\x1f]{{1,4096}}+)":\{{"dtype":"(\w{{1,16}}+)","shape":{_SHAPE},"data_offsets":\[({_INT}),({_INT})\]\}}',
     re.ASCII,
 )
 # As any writer of JSON may: an object of a few short texts and lists.
-_ANY = re.compile(r'\{(?:[^{}"\\]{0,2048}+"[^"\\]{0,32}+"){0,8}+[^{}"\\]{0,2048}+\}')
+_ANY = re.compile(r'\{(?:[^{}"\\]{0,2048}+"[^"\\]{0,32}+"){0,8}[^{}"\\]{0,2048}+\}')
 _SPACE = re.compile(r'[ \t\n\r]*+')
 LARGEST_VALUE = 1 << 17  # characters of what an index has besides names
 

@@ -212,7 +212,7 @@ GUARDS = [
         ('a name is not too long', 'if len(member) > _LONGEST:', 'if False:', 'test_names_that_no_file_can_hold'),
         (
             'no name leads out of the folder',
-            'name if _ORDINARY.fullmatch(name) else _escape(name)',
+            "name if _is_ordinary(f'\\n{name}\\n', 1) else _escape(name)",
             'name',
             'test_each_step_of_the_encoding',
         ),

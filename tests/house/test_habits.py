@@ -1,12 +1,17 @@
-"""Habits that the linter does not know: JAX's public names only, and code that is finished."""
+"""Habits that the linter does not know: JAX's public names only, patterns for every Python, code that is finished."""
 
 import ast
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+import objio
+
 ROOT = Path(__file__).parents[2]
+MODULES = [module.name for module in pkgutil.walk_packages(objio.__path__, 'objio.')]
 
 
 def private_names(source: str) -> list[str]:
@@ -27,6 +32,12 @@ def unfinished(source: str) -> list[str]:
     return re.findall(r'\b(?:TODO|FIXME|XXX|HACK)\b', source)
 
 
+def possessive_groups(pattern: str | bytes) -> list[str]:
+    """The groups of a pattern that give nothing back, whose matches are wrong before Python 3.11.5, or crash."""
+    text = pattern.decode('latin-1') if isinstance(pattern, bytes) else pattern
+    return re.findall(r'\)(?:[*+?]|\{[0-9,]*\})\+|\(\?>', text)
+
+
 def silent_tests(source: str) -> list[str]:
     """The tests of a source that do not say what they promise."""
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
@@ -41,6 +52,14 @@ def test_code_uses_public_names_and_is_finished(path: Path) -> None:
     assert unfinished(source) == []
 
 
+@pytest.mark.parametrize('name', MODULES)
+def test_patterns_mean_the_same_in_every_python(name: str) -> None:
+    """No pattern has a possessive or atomic group (https://github.com/python/cpython/issues/106052)."""
+    found = vars(importlib.import_module(name)).values()
+    patterns = [value.pattern for value in found if isinstance(value, re.Pattern)]
+    assert [pattern for pattern in patterns if possessive_groups(pattern)] == []
+
+
 @pytest.mark.parametrize('path', sorted((ROOT / 'tests').rglob('*.py')), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_test_states_its_promise(path: Path) -> None:
     """Each test has a docstring, and nothing in the file is left for later."""
@@ -49,10 +68,13 @@ def test_every_test_states_its_promise(path: Path) -> None:
     assert path == Path(__file__) or unfinished(source) == []
 
 
-def test_a_private_name_is_seen() -> None:
-    """The test above can fail, for an import and for an attribute."""
+def test_what_breaks_a_habit_is_seen() -> None:
+    """Each of the tests above can fail."""
     assert private_names('from jax._src import core') == ['jax._src.core']
     assert private_names('import jax\njax.Array._value') == ['jax.Array._value']
     assert private_names('import jax\njax.random.key') == []
     assert unfinished('a = 1  # TODO: two') == ['TODO']
+    assert possessive_groups(rb'(?:ab,){0,9}+') == ['){0,9}+']
+    assert possessive_groups(r'(?>a|ab)(a)?+') == ['(?>', ')?+']
+    assert possessive_groups(r'a*+(?:[ab]{1,2}+)+') == []
     assert silent_tests('def test_a():\n    pass\ndef test_b():\n    "It holds."\ndef help(): pass') == ['test_a']
