@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -119,8 +121,8 @@ def whole_number(value: Any, name: str, least: int) -> int:
         ValueError: it is too small.
     """
     try:
-        if isinstance(value, bool):
-            raise TypeError
+        if isinstance(value, bool | np.bool):
+            raise TypeError  # the older NumPys take their own for an index
         number = operator.index(value)
     except TypeError:
         raise TypeError(f'{name}: expected an int, got {value!r} ({type(value).__name__})') from None
