@@ -20,7 +20,8 @@ _HEADER = re.compile(
     rb"\s*'shape':\s*\(((?:\d{1,20}L?\s*,\s*)*(?:\d{1,20}L?\s*)?)\)\s*,?\s*\}\s*",
     re.DOTALL,
 )
-_DESCR = re.compile(r'[<>|][biufcSUV][1-9]\d{0,9}|[<>][Mm]8(\[\w{1,12}\])?')
+# Not units of time with a count of 0: NumPy divides by it where it compares them, and the process is gone.
+_DESCR = re.compile(r'[<>|][biufcSUV][1-9]\d{0,9}|[<>][Mm]8(?:\[(?:[1-9]\d{0,9})?[A-Za-z]{1,7}\])?')
 _OBJECTS = ('|O', '|O8', '|T16')  # pickled: Python objects, and strings of any length
 # What NumPy writes for dtypes of `ml_dtypes`, but does not read itself: only the width is known.
 _WIDTHS = {'<f1': '|V1', '>f1': '|V1', '|f1': '|V1', '<V1': '|V1', '<V2': '|V2', '<W4': '|V4'}

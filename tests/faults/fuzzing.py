@@ -27,8 +27,8 @@ _NAMES = ['', 'a', 'b', 'é', '😀', '\0', 'a\0', '\ud800', '..', '../a', '/a',
           'objio.json', 'OBJIO.JSON', 'names', '0', '1', '01', 'a\\b', '\n', 'x' * 4091, 'x' * 4092, 'é' * 3000]  # fmt: skip
 _VALUES: list[Any] = [None, True, 0, -1, 1, 2**63, 2**64, 10**30, 1.5, -0.0, float('nan'), float('inf'), 1e308, '', 'a', '\ud800',
                       [], {}, [[]], {'a': 1}, [1, 2], [0, 2**62], [1] * 65, [0] * 64, 'float32', 'key<rbg>', 'int4']  # fmt: skip
-_DESCRS = [b'<f8', b'>f8', b'|b1', b'<i2', b'|V0', b'|V2', b'<U0', b'<U3', b'>U3', b'|S5', b'|O', b'<M8[s]', b'<M8', b'<c16',
-           b'<f16', b'<V1', b'<W4', b'>V2', b'<f2', b'<u16', b'', b"<f8', '<f8"]  # fmt: skip
+_DESCRS = [b'<f8', b'>f8', b'|b1', b'<i2', b'|V0', b'|V2', b'<U0', b'<U3', b'>U3', b'|S5', b'|O', b'<M8[s]', b'<M8[25s]', b'<M8[0s]', b'<M8',
+           b'<c16', b'<f16', b'<V1', b'<W4', b'>V2', b'<f2', b'<u16', b'', b"<f8', '<f8"]  # fmt: skip
 
 
 def _some(rng: random.Random, likely: Any, others: list[Any]) -> Any:

@@ -62,6 +62,12 @@ GUARDS = [
             'test_bad_headers',
         ),
         (
+            'no unit of time is counted by 0',
+            r'(?:[1-9]\d{0,9})?[A-Za-z]',
+            r'\d{0,10}[A-Za-z]',
+            'test_bad_headers',
+        ),
+        (
             'a label is one that can be read',
             'if label is None:\n        raise',
             'if False:\n        raise',
