@@ -4,8 +4,7 @@ import contextlib
 import math
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,16 @@ _PIECES = 10 << 20  # bytes of the pieces of all files and threads together, whe
 class MeanArchive:
     """Several archives of the same names, shapes and dtypes as one whose arrays are their means.
 
-    See `objio.formats.Archive`. Floats and complex numbers are averaged; everything else comes from the last archive.
+    See `objio.formats.Archive`. Floats and complex numbers are averaged; everything else,
+    metadata too, comes from the last archive.
     """
 
     kind = 'mean'
     aliases: Mapping[str, str]
-    metadata: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, archives: Sequence[tuple[Archive, str]], weights: Sequence[float] | None = None) -> None:
         self._archives = archives
+        self.metadata = archives[-1][0].metadata
         self.keyless = archives[-1][0].keyless  # where everything comes from that has no mean
         self.checksums = all(archive.checksums for archive, _ in archives)
         self._weights = normalised(weights, len(archives))
@@ -270,14 +270,28 @@ def _described(spec: ArraySpec | None) -> str:
     return 'missing' if spec is None else f'{spec.dtype} {spec.shape}'
 
 
+def weights_in_order(weights: Iterable[float]) -> list[float]:
+    """The weights as a list.
+
+    Raises:
+        TypeError: they are a text, a set or a mapping, which give no number to each file in its turn.
+    """
+    if isinstance(weights, str | bytes | Set | Mapping):
+        raise TypeError(f'weights: expected a list of numbers, one for each file in its turn, got {weights!r}')
+    return [float(weight) for weight in weights]
+
+
 def normalised(weights: Sequence[float] | None, count: int) -> list[float] | None:
     """The weights of `count` files with a sum of 1; None for equal ones."""
     if weights is None:
         return None
-    numbers = [float(weight) for weight in weights]
+    numbers = weights_in_order(weights)
     if len(numbers) != count:
         raise ValueError(f'expected {count} weights, one for each file, got {len(numbers)}')
-    total = math.fsum(numbers)
+    try:
+        total = math.fsum(numbers)
+    except OverflowError:
+        total = math.inf
     if not math.isfinite(total) or not total:
         raise ValueError(f'expected finite weights with a sum other than 0, got {numbers}')
     return [number / total for number in numbers]

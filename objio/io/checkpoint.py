@@ -11,10 +11,11 @@ from typing import Any, Self
 import jax
 
 from objio import storage
+from objio.io.averaging import weights_in_order
 from objio.io.background import Writer
 from objio.io.custom import takes
 from objio.io.naming import index_pattern
-from objio.io.ops import load_var_collection, save_var_collection
+from objio.io.ops import load_archive, load_var_collection, save_var_collection
 from objio.io.pruning import fates, scores
 from objio.io.recording import Put, Recorder
 from objio.io.restoring import Restorer
@@ -63,6 +64,7 @@ class Checkpoint:
     SAVE_FN: Callable[..., Any] = staticmethod(save_var_collection)
 
     _LATE = False  # whether the first save makes the folder, and until then a missing one is an empty one
+    _LOAD_MEAN: Callable[..., Any] | None = None  # loads the archive of a mean where LOAD_FN is not objio's own
 
     def __init__(
         self,
@@ -94,7 +96,8 @@ class Checkpoint:
             late=self._LATE,
         )
         self._recorder = Recorder(self._folder, self.SAVE_FN, self._policy, own=own_save, durable=durable)
-        self._restorer = Restorer(self._folder, self.LOAD_FN, own=own_load)
+        mean = load_archive if own_load else self._LOAD_MEAN
+        self._restorer = Restorer(self._folder, self.LOAD_FN, own=own_load, mean=mean)
         self._writer = Writer()
         self._changed = threading.Condition()
         if makedir and not self._LATE:
@@ -212,8 +215,9 @@ class Checkpoint:
         Args:
             vc: as for `load_var_collection`; what it lacks is left out.
             last: average the newest so many whole saves, or as many as there are.
-            idxs: average the saves of these indices. Without `last` and `idxs`: all.
-            weights: a number for each save, in the order of `idxs`, otherwise from the oldest to the newest.
+            idxs: average the saves of these indices, of a list or a tuple. Without `last` and `idxs`: all.
+            weights: a list of numbers, one for each save, in the order of `idxs`, otherwise from the oldest to the
+                newest.
 
         Returns:
             the indices that went into the mean, ascending.
@@ -225,6 +229,8 @@ class Checkpoint:
         """
         collection = as_collection(vc)
         self._writer.settle()
+        idxs = None if idxs is None else list(idxs)
+        weights = None if weights is None else weights_in_order(weights)
         if weights is not None and idxs is not None and len(weights) == len(idxs):
             weights = [weights[place] for place in sorted(range(len(idxs)), key=idxs.__getitem__)]
         while True:
@@ -261,7 +267,11 @@ class Checkpoint:
         )
 
     def explain(self) -> Explanation:
-        """Why each file of the folder stays, or that the next save will remove it; `print` it for a table."""
+        """Why each file of the folder stays, or that no rule wants it, so that the next save removes it.
+
+        The rules are asked about the saves that there are now; one more may push the oldest out. `print` it for a
+        table.
+        """
         self._writer.settle()
         return Explanation(fate for _, fate in fates(self._folder, self._policy))
 

@@ -136,7 +136,8 @@ class Recorder:
                 _LOG.warning('%s is damaged and in the way: it is called %s now', path, aside)
         try:
             put(path)
-            if self._durable and 'durable' not in options and self._folder.at(path) is not None:
+            # Also after one that was given `durable`: whoever takes any option may do nothing with it.
+            if self._durable and not self._own and self._folder.at(path) is not None:
                 storage.sync(path)
         except SaveNotDurable:
             raise
@@ -160,6 +161,15 @@ class Recorder:
         if state.damaged:
             raise FormatError(f'the save just written cannot be read back; nothing was removed. {state.damaged}')
         removed: list[int] = []
+        lost = metrics_io.decode(options.get('metadata', {})).keys() - state.metrics.keys()
+        if lost and self._policy.keep_best and not state.unread:
+            _LOG.warning(
+                '%s is saved, but its metrics %s cannot be read back, so that nobody knows the best: nothing was '
+                'removed. keep_best needs a SAVE_FN whose files objio.open reads, with the metadata in them',
+                path,
+                ', '.join(sorted(lost)),
+            )
+            return path, []
         try:
             if state.unread:
                 raise state.unread

@@ -9,7 +9,6 @@ from typing import Any
 from objio.errors import FormatError
 from objio.io.averaging import mean_of
 from objio.io.custom import check_function, load_mean, putting_back
-from objio.io.ops import load_archive
 from objio.io.retention import whole_number
 from objio.io.saves import Folder, Save
 from objio.variables import VarCollection
@@ -24,13 +23,16 @@ class Restorer:
         folder: the saves.
         load: called with a path, a collection and options.
         own: whether `load` is objio's own, which changes nothing when it raises and has one error for a damaged file.
+        mean: called with the archive of a mean, its name for messages, and a collection; None where only `load` knows
+            how to read the saves.
     """
 
-    def __init__(self, folder: Folder, load: Callable[..., Any], *, own: bool) -> None:
+    def __init__(self, folder: Folder, load: Callable[..., Any], *, own: bool, mean: Callable[..., Any] | None) -> None:
         check_function(load, 'LOAD_FN')
         self._folder = folder
         self._load = load
         self._own = own
+        self._mean = mean
         self._damage = (FormatError,) if own else (FormatError, EOFError, zipfile.BadZipFile)
 
     def newest(self, vc: VarCollection, options: Mapping[str, Any]) -> Save | None:
@@ -96,9 +98,9 @@ class Restorer:
     def mean(self, saves: Sequence[Save], vc: VarCollection, weights: Sequence[float] | None) -> None:
         """Loads the mean of several saves, the newest last; see `objio.average`."""
         paths = [save.path for save in saves]
-        if self._own:
+        if self._mean is not None:
             with mean_of(paths, weights) as archive:
-                load_archive(archive, f'the mean of {len(paths)} saves in {self._folder.path}', vc)
+                self._mean(archive, f'the mean of {len(paths)} saves in {self._folder.path}', vc)
         else:
             load_mean(self._load, paths, vc, weights)
 

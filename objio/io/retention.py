@@ -88,7 +88,7 @@ class Fate:
     Attributes:
         file: its name in the folder.
         idx: its index; None where it is no save.
-        stays: whether it outlives the next save; False only for saves that no rule wants.
+        stays: False for a save that no rule wants among those there are now: the next save removes it.
         why: the reasons.
     """
 

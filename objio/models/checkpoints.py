@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from objio.formats import Archive
 from objio.io.checkpoint import Checkpoint
-from objio.io.ops import load_archive
+from objio.io.custom import takes
+from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
 from objio.models import sessions
 from objio.models.merging import merge, tell
@@ -46,6 +48,7 @@ class ModelCheckpoint(Checkpoint):
         self._model = model
         # No method of this object: it would be part of a circle, and outlive its last name.
         self.LOAD_FN: Callable[..., Any] = functools.partial(_load, model)
+        self._LOAD_MEAN = functools.partial(load_with_settings, model)
         super().__init__(model.directory, **options)
 
     def save(
@@ -61,8 +64,7 @@ class ModelCheckpoint(Checkpoint):
         Raises:
             FileExistsError: the model's directory is the folder of a run that this process has not taken.
         """
-        if jax.process_index() == 0:  # the one that writes
-            sessions.refuse_stranger(self._model.directory)
+        self._refuse_stranger()
         content = Record.of(type(self._model), self._model.config).beside(metadata)
         super().save(self._state(vc), idx, metrics=metrics, metadata=content)
 
@@ -72,6 +74,7 @@ class ModelCheckpoint(Checkpoint):
         Raises:
             ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
         """
+        check_options(load_options)
         return super().restore(self._state(vc), idx, **load_options)
 
     def average(
@@ -82,17 +85,46 @@ class ModelCheckpoint(Checkpoint):
         idxs: Sequence[int] | None = None,
         weights: Sequence[float] | None = None,
     ) -> list[int]:
-        """As `Checkpoint.average`; the settings are those of the newest save."""
+        """As `Checkpoint.average`; the settings are decided on as if the newest of the saves was restored."""
         return super().average(self._state(vc), last=last, idxs=idxs, weights=weights)
+
+    def truncate(self, after: int) -> list[int]:
+        """As `Checkpoint.truncate`.
+
+        Raises:
+            FileExistsError: the model's directory is the folder of a run that this process has not taken.
+        """
+        self._refuse_stranger()
+        return super().truncate(after)
+
+    def _refuse_stranger(self) -> None:
+        if jax.process_index() == 0:  # the one that writes
+            sessions.refuse_stranger(self._model.directory)
 
     def _state(self, vc: Any) -> Any:
         return vc.state() if vc is self._model else vc
 
 
 def _load(model: 'Model', file: str, vc: Any, **options: Any) -> LoadReport:
-    with Place(file, None).open() as (archive, name, record):
-        merged = merge(model.config, record, type(model), name, built=True)
-        tell(merged.notes)
-        report = load_archive(archive, name, vc, **options)
+    with Place(file, None).open() as (archive, name, _):
+        return load_with_settings(model, archive, name, vc, **options)
+
+
+def load_with_settings(model: 'Model', archive: Archive, name: str, vc: Any, **options: Any) -> LoadReport:
+    """Loads weights, and the settings in their metadata, all or nothing."""
+    merged = merge(model.config, Record.read(archive, name), type(model), name, built=True)
+    tell(merged.notes)
+    report = load_archive(archive, name, vc, **options)
     adopt(model.config, merged.config)
     return report
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Checks that `load_var_collection` has such options.
+
+    Raises:
+        TypeError: it has not.
+    """
+    for option in options:
+        if not takes(load_var_collection, option):
+            raise TypeError(f'there is no option {option!r}; the options are those of load_var_collection')

@@ -13,6 +13,7 @@ from objio.models.settings import (
     given,
     is_mutable,
     json_values,
+    keep_origin,
     mark,
     nested_in,
     title,
@@ -161,7 +162,10 @@ class Config(Settings):
         new = type(self).model_validate(kept | {name: value}).__dict__[name]
         if by_leaf:
             changed = _changes(path, old, new)
-            mark(new, frozenset(leaf.removeprefix(f'{path}.') for leaf in changed) | new.given | old.given)
+            given_now = frozenset(leaf.removeprefix(f'{path}.') for leaf in changed) | new.given
+            mark(new, given_now | old.given)
+            keep_origin(old, new, given_now)
+        self._before_load.pop(name, None)
         self.__dict__[name] = new
         self.__pydantic_fields_set__.add(name)
 

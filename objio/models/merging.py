@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pydantic
 
@@ -11,7 +11,7 @@ from objio.errors import ConfigConflict, ConfigDefaultChanged
 from objio.models.config import Config
 from objio.models.precedence import Saved, decide
 from objio.models.record import Record
-from objio.models.settings import Settings, fields_of, is_mutable, json_values, mark
+from objio.models.settings import Settings, before_loads, fields_of, is_mutable, json_values, mark, take
 
 _MISSING: Any = object()
 
@@ -73,7 +73,7 @@ def merge(config: Config, record: Record, model: type, name: str, *, built: bool
     """The settings in force once those saved and those in memory have met.
 
     Args:
-        config: the settings in memory; they are not changed.
+        config: the settings in memory; they are not changed. What an earlier load took from a save counts as not given.
         record: the settings saved.
         model: the class of the model.
         name: that of the file, for messages.
@@ -82,6 +82,7 @@ def merge(config: Config, record: Record, model: type, name: str, *, built: bool
     Raises:
         ConfigConflict: immutable settings differ, or saved ones are no longer valid; the message lists all of them.
     """
+    config = cast(Config, before_loads(config))
     merging = _Merging(config, record, Record.of(model, config), built=built)
     merging.walk(config, record.values, '')
     checked = merging.checked()
@@ -97,11 +98,7 @@ def merge(config: Config, record: Record, model: type, name: str, *, built: bool
         )
     merged = config.model_copy(deep=True)
     for path in merging.taken:
-        into, source = merged, checked
-        *above, last = path.split('.')
-        for step in above:
-            into, source = getattr(into, step), getattr(source, step)
-        into.__dict__[last] = source.__dict__[last]
+        take(merged, path, checked)
     mark(merged, config.given | record.given)
     return Merged(merged, merging.notes)
 

@@ -15,12 +15,11 @@ from objio.io.contents import contents_of
 from objio.io.ops import load_archive
 from objio.io.plan import LoadReport
 from objio.models import registry, sessions
-from objio.models.checkpoints import ModelCheckpoint
+from objio.models.checkpoints import ModelCheckpoint, check_options, load_with_settings
 from objio.models.config import Config as BaseConfig
 from objio.models.merging import begin, merge, tell
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
-from objio.models.settings import adopt
 from objio.variables import Module, VarCollection
 
 
@@ -185,13 +184,10 @@ class Model(Module):
             FormatError: the file is damaged.
             FileNotFoundError: nothing was saved there.
         """
+        check_options(load_options)
         self._writer.settle()
-        with Place.at(self.directory if path is None else path).open() as (archive, name, record):
-            merged = merge(self._config, record, type(self), name, built=True)
-            tell(merged.notes)
-            report = load_archive(archive, name, self.state(), **load_options)
-        adopt(self._config, merged.config)
-        return report
+        with Place.at(self.directory if path is None else path).open() as (archive, name, _):
+            return load_with_settings(self, archive, name, self.state(), **load_options)
 
     def checkpoint(self, **options: Any) -> ModelCheckpoint:
         """A `Checkpoint` in the model's directory, whose saves carry the settings and whose restores check them.

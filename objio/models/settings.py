@@ -55,6 +55,8 @@ class Settings(pydantic.BaseModel):
     _directory: Path | None = PrivateAttr(default=None)
     _settled: bool = PrivateAttr(default=False)
     _sealed: bool = PrivateAttr(default=False)
+    # What stood here before a load took the value of a save: nobody in this process gave that one.
+    _before_load: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -100,6 +102,8 @@ class Settings(pydantic.BaseModel):
             for name, _, value in fields_of(self):
                 if isinstance(value, Settings):
                     own = value.model_copy(deep=True)
+                    for _, owner, _ in leaves(own):
+                        owner._before_load.clear()  # noqa: SLF001  # a friend: whoever gives them here gives them
                     if name not in self.__pydantic_fields_set__:  # all of it is the default of this one
                         mark(own, frozenset())
                     self.__dict__[name] = own
@@ -135,8 +139,35 @@ def mark(settings: Settings, given: frozenset[str]) -> None:
         (owner.__pydantic_fields_set__.add if path in given else owner.__pydantic_fields_set__.discard)(name)
 
 
+def take(settings: Settings, path: str, source: Settings) -> None:
+    """Takes one value, by dotted name, of settings that come from a save."""
+    *above, last = path.split('.')
+    for step in above:
+        settings, source = getattr(settings, step), getattr(source, step)
+    settings._before_load[last] = settings.__dict__[last]  # noqa: SLF001  # a friend
+    settings.__dict__[last] = source.__dict__[last]
+
+
+def keep_origin(old: Settings, new: Settings, given: frozenset[str]) -> None:
+    """Lets what a load took into nested settings count as taken in those that replace them, but for what is given."""
+    owners = {path: owner for path, owner, _ in leaves(new)}
+    for path, owner, name in leaves(old):
+        if name in owner._before_load and path not in given:  # noqa: SLF001  # a friend
+            owners[path]._before_load[name] = owner._before_load[name]  # noqa: SLF001
+
+
+def before_loads(settings: Settings) -> Settings:
+    """A copy with the values that were given in this process, or are defaults, where a load took those of a save."""
+    copied = settings.model_copy(deep=True)
+    for _, owner, name in leaves(copied):
+        if is_mutable(type(owner).model_fields[name]) and name in owner._before_load:  # noqa: SLF001  # a friend
+            owner.__dict__[name] = owner._before_load.pop(name)  # noqa: SLF001
+            owner.__pydantic_fields_set__.discard(name)
+    return copied
+
+
 def adopt(settings: Settings, other: Settings) -> None:
-    """Takes the values of other settings of the same class, in place, and which of them were given."""
+    """Takes the values of other settings of the same class, in place, and where each of them comes from."""
     for name, _, value in fields_of(other):
         mine = settings.__dict__[name]
         if isinstance(mine, Settings) and isinstance(value, Settings):
@@ -145,6 +176,7 @@ def adopt(settings: Settings, other: Settings) -> None:
             settings.__dict__[name] = value
     settings.__pydantic_fields_set__.clear()
     settings.__pydantic_fields_set__.update(other.__pydantic_fields_set__)
+    settings._before_load = other._before_load  # noqa: SLF001  # a friend
 
 
 def is_mutable(field: FieldInfo) -> bool:

@@ -97,6 +97,18 @@ GUARDS = [
             'test_a_file_is_synced_for_a_function_that_does_not',
         ),
         (
+            'also after one that takes any option',
+            'if self._durable and not self._own and',
+            "if self._durable and 'durable' not in options and",
+            'test_a_file_is_synced_for_a_function_that_does_not',
+        ),
+        (
+            'nothing is removed where the best is not known',
+            'if lost and self._policy.keep_best and not state.unread:',
+            'if False:',
+            'test_nothing_is_removed_where_metrics_are_not_found_again',
+        ),
+        (
             'what a failed function leaves is no save',
             "self._folder.mark_damaged(new, f'SAVE_FN did not finish it: {error!r}')",
             'pass',
@@ -256,7 +268,7 @@ GUARDS = [
         ),
         (
             'an index is a whole number',
-            'if isinstance(value, bool):',
+            'if isinstance(value, bool | np.bool):',
             'if False:',
             'test_what_is_no_whole_number_is_refused',
         ),

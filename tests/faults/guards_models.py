@@ -2,8 +2,9 @@
 
 from faults.guards import of
 
-_CONFIG, _PRECEDENCE, _MODEL, _COPY, _TRAINING = (
-    f'models/test_{name}.py' for name in ('config', 'precedence', 'model', 'model_copy', 'model_training')
+_CONFIG, _PRECEDENCE, _MODEL, _COPY, _TRAINING, _CHECKPOINTS = (
+    f'models/test_{name}.py'
+    for name in ('config', 'precedence', 'model', 'model_copy', 'model_training', 'model_checkpoints')
 )
 
 GUARDS = [
@@ -88,8 +89,8 @@ GUARDS = [
         ),
         (
             'nested settings are of nobody else',
-            'own = value.model_copy(deep=True)\n                    if name',
-            'own = value\n                    if name',
+            'own = value.model_copy(deep=True)\n                    for',
+            'own = value\n                    for',
             'test_the_default_of_a_class_is_not_shared',
         ),
         (
@@ -272,11 +273,61 @@ GUARDS = [
             'and True):',
             'test_a_config_must_derive_from_those_of_the_bases',
         ),
+    ),
+    *of(
+        'models/checkpoints.py',
+        _CHECKPOINTS,
+        (
+            'a mean of a model is all or nothing',
+            'self._LOAD_MEAN = ',
+            '_ = ',
+            'test_a_mean_that_fails_changes_nothing',
+        ),
+    ),
+    *of(
+        'models/settings.py',
+        _CHECKPOINTS,
+        (
+            'settings that go into others are given there',
+            'owner._before_load.clear()',
+            'pass',
+            'test_settings_that_go_into_another_model_are_given_there',
+        ),
+    ),
+    *of(
+        'models/checkpoints.py',
+        _MODEL,
         (
             'a load that fails changes no settings',
-            '            tell(merged.notes)\n            report',
-            '            adopt(self._config, merged.config)\n            tell(merged.notes)\n            report',
+            '    report = load_archive(',
+            '    adopt(model.config, merged.config)\n    report = load_archive(',
             'test_load_is_all_or_nothing',
+        ),
+    ),
+    *of(
+        'models/merging.py',
+        _CHECKPOINTS,
+        (
+            'what a load took was given by nobody',
+            'cast(Config, before_loads(config))',
+            'config',
+            'test_each_load_takes_the_settings_of_its_save',
+        ),
+    ),
+    *of(
+        'models/config.py',
+        _CHECKPOINTS,
+        (
+            'what is assigned is given from then on',
+            'self._before_load.pop(name, None)',
+            'pass',
+            'test_what_is_assigned_outlives_a_load',
+        ),
+        (
+            'nested settings that are replaced keep where they come from',
+            'keep_origin(old, new, given_now)',
+            'pass',
+            'test_nested_settings_that_are_replaced_are_given_where_they_differ',
         ),
     ),
     *of(
@@ -324,8 +375,8 @@ GUARDS = [
         ),
         (
             'a restore checks the settings',
-            'merge(model.config, record, type(model), name, built=True)',
-            'merge(type(model).Config(), record, type(model), name)',
+            'merge(model.config, Record.read(archive, name), type(model), name, built=True)',
+            'merge(type(model).Config(), Record.read(archive, name), type(model), name)',
             'test_checkpoints_carry_the_settings',
         ),
     ),

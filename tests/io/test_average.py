@@ -277,6 +277,10 @@ def test_a_damaged_file_has_no_mean(broken: int, tmp_path: Path) -> None:
         (files_of(1.0, 2.0), [1, -1], ValueError, 'sum other than 0'),
         (files_of(1.0, 2.0), [1, float('nan')], ValueError, 'finite'),
         (files_of(1.0, 2.0), [1, float('inf')], ValueError, 'finite'),
+        (files_of(1.0, 2.0), [1e308, 1e308], ValueError, 'finite'),
+        (files_of(1.0, 2.0), '12', TypeError, 'a list of numbers'),
+        (files_of(1.0, 2.0), {1, 2}, TypeError, 'a list of numbers'),
+        (files_of(1.0, 2.0), {1: 0.5, 2: 0.5}, TypeError, 'a list of numbers'),
     ],
 )
 def test_what_cannot_be_averaged(files: Any, weights: Any, error: type[Exception], words: str) -> None:

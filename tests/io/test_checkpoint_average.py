@@ -48,6 +48,7 @@ def test_means_that_cannot_be_are_refused(tmp_path: Path) -> None:
         ({'last': 0}, ValueError, 'last'),
         ({'weights': [1]}, ValueError, '3 weights'),
         ({'idxs': [1], 'weights': [1, 2]}, ValueError, '1 weights'),
+        ({'idxs': [1, 2], 'weights': {1: 2, 2: 1}}, TypeError, 'a list of numbers'),
     ]:
         with pytest.raises(error, match=words):
             ckpt.average(vc, **arguments)

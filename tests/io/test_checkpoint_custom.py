@@ -188,10 +188,24 @@ def test_what_a_function_takes_it_gets(tmp_path: Path, any_option: bool) -> None
     assert ckpt.idxs() == [1, 2]
 
 
-def test_a_file_is_synced_for_a_function_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a function without `durable` the file and its folder are synced before anything is removed."""
-    ckpt = PickleCheckpoint(tmp_path, keep_ckpts=1)
-    lazy = PickleCheckpoint(tmp_path, keep_ckpts=1, durable=False)
+def save_without_metadata(file: str, vc: objio.VarCollection, metadata: Any = None) -> None:
+    """Writes what objio reads, but for the metadata."""
+    objio.save_var_collection(file, vc)
+
+
+def save_pickle_anyhow(file: str, vc: objio.VarCollection, **_: Any) -> None:
+    """Takes any option, and does nothing with it."""
+    save_pickle(file, vc)
+
+
+@pytest.mark.parametrize('save', [save_pickle, save_pickle_anyhow])
+def test_a_file_is_synced_for_a_function_that_does_not(
+    save: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a function that syncs nothing, whatever it takes, file and folder are synced before anything is removed."""
+    kind = with_functions(save, load_pickle)
+    ckpt = kind(tmp_path, keep_ckpts=1)
+    lazy = kind(tmp_path, keep_ckpts=1, durable=False)
     fill(ckpt, 1)
     events: list[str] = []
     for name in ('fsync', 'unlink'):
@@ -202,6 +216,21 @@ def test_a_file_is_synced_for_a_function_that_does_not(tmp_path: Path, monkeypat
     events.clear()
     fill(lazy, 3)
     assert events == ['unlink']
+
+
+@pytest.mark.parametrize('save', [save_pickle_anyhow, save_without_metadata])
+def test_nothing_is_removed_where_metrics_are_not_found_again(
+    save: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A function whose files objio cannot read, or that drops the metadata, costs `keep_best` no save: the log tells."""
+    ckpt = with_functions(save, load_pickle)(tmp_path, keep_ckpts=1, keep_best=1, best_metric='loss')
+    for idx in (1, 2, 3):
+        ckpt.save(model(idx), idx, metrics={'loss': idx})
+    assert ckpt.idxs() == [1, 2, 3]
+    assert caplog.text.count('its metrics loss cannot be read back') == 3
+    ckpt = with_functions(save, load_pickle)(tmp_path, keep_ckpts=1)
+    ckpt.save(model(4), 4, metrics={'loss': 4})  # where nobody asks for the best, they are not needed
+    assert ckpt.idxs() == [4]
 
 
 def test_a_function_that_writes_elsewhere_is_told(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_a_model_comes_back_by_its_registered_name() -> None:
         pytest.param(lambda line: line.save('./storage/../storage/a'), id='another way'),
         pytest.param(lambda line: line.save('storage/a/model.npz'), id='file'),
         pytest.param(lambda line: line.checkpoint().save(line, 1), id='checkpoint'),
+        pytest.param(lambda line: line.checkpoint().truncate(-1), id='truncate'),
     ],
 )
 def test_only_the_run_itself_writes_into_its_folder(save: Callable[[Any], None]) -> None:
