@@ -49,6 +49,8 @@ def read_members(source: Source, end: End) -> dict[str, ForeignMember]:
     offsets = np.append(np.sort(offsets), np.uint64(end.offset))
     if offsets[0] != 0:
         raise damaged(source, 'the first member', 'its start at byte 0', offsets[0])
+    if len(offsets) > 1 and offsets[-2] >= end.offset:  # before unsigned numbers are subtracted
+        raise damaged(source, 'the directory', f'members before byte {end.offset}', f'one at {offsets[-2]}')
     if np.any(offsets[1:] - offsets[:-1] < LOCAL.size):
         raise damaged(source, 'the directory', 'members that follow each other', 'members that overlap')
     members: dict[str, ForeignMember] = {}
@@ -106,11 +108,13 @@ def _check_local(source: Source, entry: Entry, stop: int) -> int:
     mark, _, flag, method, _, _, crc, stored_size, size, name_len, extra_len = LOCAL.unpack(fixed)
     more = read(source, f'the local header of {part}', entry.offset + LOCAL.size, name_len + extra_len)
     if (mark, flag, method, more[:name_len]) != (LOCAL_MARK, entry.flag, entry.method, entry.name):
-        raise damaged(source, f'the local header of {part}', 'what the directory says', (fixed + more).hex(' '))
+        raise damaged(source, f'the local header of {part}', 'what the directory says', (fixed + more)[:200].hex(' '))
     if not flag & _STREAMED:
         sizes = widened((size, stored_size), more[name_len:])
         if crc != entry.crc or sizes != (entry.size, entry.stored_size):
-            raise damaged(source, f'the local header of {part}', 'what the directory says', (fixed + more).hex(' '))
+            raise damaged(
+                source, f'the local header of {part}', 'what the directory says', (fixed + more)[:200].hex(' ')
+            )
     start = entry.offset + LOCAL.size + len(more)
     after = start + entry.stored_size
     found = read(source, f'what follows {part}', after, stop - after) if 0 <= stop - after <= 24 else None

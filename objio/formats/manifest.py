@@ -125,10 +125,9 @@ def _items(text: bytes, at: int, item: re.Pattern[bytes], after: bytes, add: Cal
     """Reads items with a comma between them up to the bytes `after`; returns the position behind these."""
     if text.startswith(after, at):
         return at + len(after)
-    for found in item.finditer(text, at):
-        start, end = found.span()
-        if start != at:
-            break
+    match = item.match  # not `finditer`, which looks on for an item where there is none
+    while found := match(text, at):
+        end = found.end()
         add(*found.groups())
         if text[end : end + 1] != b',':
             if text.startswith(after, end):

@@ -110,9 +110,10 @@ class NpzFile:
             total = _crc_beside(pool, block, crc) if block.readonly and len(block) >= _BESIDE else None
             for piece in cut(block, at):
                 if total is None:
-                    crc = isal_zlib.crc32(piece, crc)
-                sink.write(piece)
-            at += len(block)
+                    crc = _write_summed(piece, crc, sink, at)
+                else:
+                    sink.write(piece)
+                at += len(piece)
             if total is not None:
                 crc = total.result()
         sink.write_at(self._members.offsets[index], self._header(index, crc))
@@ -152,6 +153,17 @@ def _crc_beside(pool: Executor, block: memoryview, crc: int) -> 'Future[int] | N
         return pool.submit(isal_zlib.crc32, block, crc)
     except RuntimeError:
         return None
+
+
+def _write_summed(piece: memoryview, crc: int, sink: SeekableSink, at: int) -> int:
+    """Writes a piece and sums it; where a thread changes the array meanwhile, what stands in the file is summed."""
+    before = isal_zlib.crc32(piece, crc)
+    sink.write(piece)
+    if piece.readonly or isal_zlib.crc32(piece, crc) == before:
+        return before
+    copy = bytes(piece)
+    sink.write_at(at, copy)
+    return isal_zlib.crc32(copy, crc)
 
 
 def _contents(specs: Mapping[str, ArraySpec]) -> tuple[list[bytes], list[int]]:

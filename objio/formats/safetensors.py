@@ -227,7 +227,7 @@ def decode(source: Source, *, max_bytes: int | None = None) -> Archive:
     text = read(source, 'the table of contents', 8, size)
     try:
         entries, metadata = safetensors_table.parse(text.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(
             f'{source.name}: the table of contents: {error}. The file is damaged or no safetensors file'
         ) from error

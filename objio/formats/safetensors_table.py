@@ -74,8 +74,11 @@ def parse_index(text: str) -> tuple[dict[str, str], dict[str, Any]]:
     """
     found: dict[str, Any] = {}
     shards: dict[str, str] = {}  # one string for all arrays of a shard
+    left = LARGEST_VALUE
 
     def item(at: int) -> int:
+        nonlocal left
+        begun = at
         key, at = _key(text, at)
         if key in found:
             raise ValueError(f'at character {at}: {key!r} stands there twice')
@@ -84,6 +87,9 @@ def parse_index(text: str) -> tuple[dict[str, str], dict[str, Any]]:
         else:
             found[key], length = _DECODER.raw_decode(text[at : at + LARGEST_VALUE])
             at += length
+            left -= at - begun
+            if left < 0:
+                raise ValueError(f'expected at most {LARGEST_VALUE} characters beside the weight_map, found more')
         return at
 
     _all_items(text, _skip(text, 0), item)

@@ -34,9 +34,16 @@ class Writer:
             idx: the index of the save, for `SaveFailed`.
 
         Raises:
-            SaveFailed: the job before failed; this one was not started.
+            SaveFailed: the job before failed; this one was not started. Or the program is at its end, where the job is
+                done at once, and failed.
         """
         self.wait()
+        if not threading.main_thread().is_alive():  # nobody waits for the threads that `atexit` functions start
+            try:
+                job()
+            except Exception as error:
+                raise SaveFailed(f'the save {idx} failed: {error}', idx) from error
+            return
         done: Future[None] = Future()
         # The thread holds the writer, so that a writer is never forgotten while it works.
         thread = threading.Thread(target=self._run, args=(job, idx, done), name=f'objio-save-{idx}', daemon=False)

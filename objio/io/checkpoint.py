@@ -161,7 +161,7 @@ class Checkpoint:
         put = self._recorder.prepare(collection, idx, options, later=self._background)
         job = functools.partial(self._write, put, idx, options)
         if self._background:
-            self._writer.start(job, idx)
+            self._writer.start(functools.partial(_elsewhere, self._folder, job), idx)
         else:
             job()
 
@@ -335,3 +335,9 @@ class Checkpoint:
             _LOG.info('saved %s%s', path, f', removed {", ".join(map(str, removed))}' if removed else '')
         with self._changed:
             self._changed.notify_all()
+
+
+def _elsewhere(folder: Folder, job: Callable[[], None]) -> None:
+    """Runs a job in a thread that goes on while the program may change its working folder."""
+    folder.stay()
+    job()

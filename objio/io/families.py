@@ -8,6 +8,9 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from objio.io.likeness import SLOT, template
 
 _SHIFTS = 64  # ways to shift a row of numbers that are tried
+_LONGEST = 400  # letters of a name; what is kept of a family grows with the square
+_MOST_NUMBERS = 24  # of a name
+_NUMBER = re.compile('[0-9]+')
 _LAST = re.compile(r'(?<![^\W_])[^\W_]+\W*$')
 
 Kinds = Mapping[str, Hashable]
@@ -15,6 +18,11 @@ Kinds = Mapping[str, Hashable]
 
 Families = dict[str, dict[tuple[int, ...], str]]
 """Names that differ only in their numbers: template -> numbers -> name."""
+
+
+def can_be_split(name: str) -> bool:
+    """Whether a name is such as people give: not so long, and with few enough numbers, to be compared part by part."""
+    return len(name) <= _LONGEST and len(_NUMBER.findall(name)) <= _MOST_NUMBERS
 
 
 def by_kind(kinds: Kinds) -> dict[Hashable, Families]:
@@ -53,7 +61,7 @@ def numbers_after(kinds: Mapping[Hashable, Families]) -> dict[str, set[int]]:
     return numbers
 
 
-@functools.lru_cache(maxsize=1 << 15)
+@functools.lru_cache(maxsize=1 << 12)
 def prefixes(pattern: str) -> tuple[str, ...]:
     """What stands before each number of a template."""
     return tuple(pattern[:at] for at, letter in enumerate(pattern) if letter == SLOT)

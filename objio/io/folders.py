@@ -58,8 +58,11 @@ def open_index(path: str) -> Iterator['Shards']:
     with contextlib.ExitStack() as stack:
         metadata, homes, sources = _open_shards(path, stack)
         archives = {shard: by_suffix(shard).decode(source) for shard, source in sources.items()}
+        lists: dict[str, set[str]] = {shard: set() for shard in archives}
+        for name, shard in homes.items():
+            lists[shard].add(name)
         for shard, archive in archives.items():
-            listed = {name for name, home in homes.items() if home == shard}
+            listed = lists[shard]
             for name in sorted(listed ^ archive.specs.keys()):
                 here = 'an array that the index does not name' if name not in listed else 'no such array'
                 raise FormatError(f'{path}: the shard {shard!r} has {here}, {name!r}; they do not belong together')

@@ -10,6 +10,7 @@ from objio.io.families import (
     agreed,
     by_kind,
     by_place,
+    can_be_split,
     mapping,
     numbers_after,
     parent_of,
@@ -100,6 +101,8 @@ class _Guesser:
     checks: int = _CHECKS
 
     def __post_init__(self) -> None:
+        self.unused = {name: kind for name, kind in self.unused.items() if can_be_split(name)}
+        self.missing = {name: kind for name, kind in self.missing.items() if can_be_split(name)}
         self.old = by_kind(self.unused)
         self.new = by_kind(self.missing)
         self.taken: dict[Hashable, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))

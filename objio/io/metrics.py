@@ -55,6 +55,17 @@ def decode(metadata: Mapping[str, Any]) -> dict[str, float]:
     found = metadata.get(KEY)
     numbers: dict[str, float] = {}
     for name, value in found.items() if isinstance(found, Mapping) else ():
-        if value in ('nan', 'inf', '-inf') or type(value) in (int, float):
-            numbers[name] = float(value)
+        number = as_number(value)
+        if number is not None:
+            numbers[name] = number
     return numbers
+
+
+def as_number(value: Any) -> float | None:
+    """A metric as it stands in a file; None where it is none, or an integer that no float holds."""
+    if value not in ('nan', 'inf', '-inf') and type(value) not in (int, float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None

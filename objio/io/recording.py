@@ -23,6 +23,10 @@ from objio.variables import VarCollection
 _LOG = logging.getLogger('objio')
 
 
+# The save is made, and to call it failed would be wrong; the next one tries again.
+_NOT_REMOVED = '%s is saved, but nothing was removed: %s'
+_UNSURE = '%s is saved, but a power cut may bring back what was removed: %s'
+
 Put = Callable[[str], Any]
 
 
@@ -147,7 +151,11 @@ class Recorder:
             if new is not None and (old is None or new.identity != old.identity):
                 self._folder.mark_damaged(new, f'SAVE_FN did not finish it: {error!r}')
             raise
-        made = self._folder.at(path)
+        try:
+            made = self._folder.at(path)
+        except OSError as error:
+            _LOG.warning(_NOT_REMOVED, path, error)
+            return path, []
         if made is None:
             newest = self._folder.newest()
             if newest is not None and newest.idx > idx:  # another process was faster, and kept its own newer ones
@@ -179,9 +187,7 @@ class Recorder:
                 # after a power cut the old name would be back, with the values of another save.
                 storage.sync_folder(self._folder.path)
         except OSError as error:
-            # The save is made, and to call it failed would be wrong; the next one tries again.
-            what = 'a power cut may bring back what was removed' if removed else 'nothing was removed'
-            _LOG.warning('%s is saved, but %s: %s', path, what, error)
+            _LOG.warning(_UNSURE if removed else _NOT_REMOVED, path, error)
         return path, removed
 
     def truncate(self, after: int) -> list[int]:

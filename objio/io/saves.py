@@ -24,7 +24,7 @@ _SET_ASIDE = re.compile(r'.*\.damaged(?:\.[0-9]+)?', re.DOTALL)
 
 # Paths that a `watch` of this process has yielded and not taken back, and how often.
 _held: Counter[str] = Counter()
-_held_lock = threading.Lock()
+_held_lock = threading.RLock()  # a signal handler that saves may interrupt who has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,19 @@ class Folder:
         self._measured = measured
         self._late = late
         self._known: dict[str, tuple[tuple[int, ...], State]] = {}
+        self._elsewhere = threading.local()
         self.check_name(1)  # before a folder without saves looks like a fresh start
 
     @property
     def path(self) -> str:
-        """The folder's path as it was given; absolute once the working folder is another, as in a thread it may be."""
-        return self._given if os.path.abspath(self._given) == self._absolute else self._absolute
+        """The folder's path as it was given; absolute where the working folder is another, or may become another."""
+        if hasattr(self._elsewhere, 'is_here') or os.path.abspath(self._given) != self._absolute:
+            return self._absolute
+        return self._given
+
+    def stay(self) -> None:
+        """Makes all paths of this thread absolute: what it does must not depend on where the program goes meanwhile."""
+        self._elsewhere.is_here = True
 
     def names(self) -> list[str]:
         """The names of all files, sorted.

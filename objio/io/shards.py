@@ -48,9 +48,15 @@ class EncodedShards:
         """Writes the shards, then the index; a folder that is missing appears whole.
 
         Raises:
+            ValueError: the index is a symbolic link.
             OSError: they cannot be written; what was there is as it was.
             SaveNotDurable: all is written, but a folder could not be synced.
         """
+        if os.path.islink(path):
+            raise ValueError(
+                f'{path} is a symbolic link: the shards would stand beside the link, and not beside the index that it '
+                f'leads to. Save to {os.path.realpath(path)} or to another folder'
+            )
         folder = storage.folder_of(path)
         if not os.path.lexists(folder):
             # Another process may make it meanwhile; then this is a save like any other.
@@ -69,7 +75,12 @@ class EncodedShards:
                     _remove(folder, names)
             raise
         _remove(folder, before - set(names))
-        self._remove_forgotten(folder, set(names))
+        try:
+            self._remove_forgotten(folder, set(names))
+        except OSError as error:  # the save is made
+            _LOG.warning(
+                '%s is saved, but shards that others may have left beside it were not looked for: %s', path, error
+            )
 
     def names(self, tag: str = '') -> list[str]:
         """The names of the shards; with a tag of hex digits, ones that no index names yet."""

@@ -1,12 +1,13 @@
 """Tables for people: what a file has beside what a model has, a line for each name."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from objio.formats import ArraySpec
 
 _MANY = 20  # lines that say nothing new; of more of them a few stand for all
 _FEW = 3
+_LONGEST = 200  # letters of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def abridged(rows: Sequence[Row], what: str) -> list[Row | str]:
 
 def table(rows: Iterable[Row | str]) -> str:
     """The rows under each other, with a head; a str is a line of its own."""
-    lines = [Row('name', 'in the file', 'in the model', ''), *rows]
+    short = (line if isinstance(line, str) else replace(line, name=shortened(line.name)) for line in rows)
+    lines = [Row('name', 'in the file', 'in the model', ''), *short]
     columns = ('name', 'in_file', 'in_model')
     widths = [max(len(getattr(line, column)) for line in lines if isinstance(line, Row)) for column in columns]
     return '\n'.join(
@@ -54,6 +56,16 @@ def table(rows: Iterable[Row | str]) -> str:
         else f'  {line.name:{widths[0]}}  {line.in_file:{widths[1]}}  {line.in_model:{widths[2]}}  {line.remark}'.rstrip()
         for line in lines
     )
+
+
+def shortened(name: str) -> str:
+    """A name, without its middle where it is long: the others are padded to the longest.
+
+    Example:
+        >>> shortened('a' * 500 + '.w')[75:]
+        'aaaaa…aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.w'
+    """
+    return name if len(name) <= _LONGEST else f'{name[:80]}…{name[-39:]}'
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:

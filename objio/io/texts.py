@@ -5,7 +5,16 @@ from objio.errors import FormatError
 
 
 def read_text(path: str, most: int) -> str:
-    """A text in UTF-8, whole.
+    """A text in UTF-8, whole; see `read_bytes`.
+
+    Raises:
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    return read_bytes(path, most).decode()
+
+
+def read_bytes(path: str, most: int) -> bytearray:
+    """A file, whole: no pipe, which would be waited for, and no device, which has no end.
 
     Args:
         path: of the file.
@@ -13,7 +22,6 @@ def read_text(path: str, most: int) -> str:
 
     Raises:
         FormatError: it has more.
-        UnicodeDecodeError: it is no UTF-8.
         OSError: it cannot be read.
     """
     with storage.open_file(path) as source:
@@ -21,4 +29,4 @@ def read_text(path: str, most: int) -> str:
             raise FormatError(f'{path}: expected at most {most} bytes, found {source.size}')
         raw = bytearray(source.size)
         source.read_into(0, memoryview(raw))
-    return raw.decode()
+    return raw

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from objio.errors import FormatError
-from objio.io.metrics import encode
+from objio.io.metrics import as_number, encode
 from objio.io.retention import whole_number
+from objio.io.texts import read_bytes
 from objio.models.provenance import now
+
+_LARGEST = 4 << 30  # bytes of a file of metrics
 
 OWN = ('step', 'session', 'time')
 """What a line has beside metrics."""
@@ -40,7 +43,7 @@ class Log:
     def __init__(self, path: str, session: int, earlier: Metrics | None = None) -> None:
         self._path = path
         self._session = session
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler that logs may interrupt who has it
         self.last: dict[str, Any] = {}
         self._began = False
         if earlier:
@@ -86,8 +89,7 @@ def read(path: str) -> Metrics:
         FormatError: a line is damaged; the message gives its number.
     """
     try:
-        with open(path, 'rb') as file:
-            lines = file.read().split(b'\n')[:-1]
+        lines = bytes(read_bytes(path, _LARGEST)).split(b'\n')[:-1]
     except FileNotFoundError:
         return {}
     rows = [_row(line, f'{path}, line {number}') for number, line in enumerate(lines, start=1)]
@@ -126,8 +128,8 @@ def _row(line: bytes, where: str) -> dict[str, Any]:
     if not isinstance(row, dict) or type(row.get('step')) is not int or type(row.get('session')) is not int:
         raise FormatError(f'{where}: expected an object of JSON with a step and a session, found {line[:60]!r}')
     for name, value in row.items():
-        if name not in OWN and type(value) not in (int, float) and value not in ('nan', 'inf', '-inf'):
-            raise FormatError(f'{where}: expected a number for {name!r}, found {value!r}')
+        if name not in OWN and as_number(value) is None:
+            raise FormatError(f'{where}: expected a number for {name!r}, found {str(value)[:60]!r}')
     return row
 
 
@@ -151,10 +153,9 @@ def _append(path: str, line: bytes) -> None:
 
 def _cut_torn_line(path: str) -> None:
     try:
-        with open(path, 'rb+') as file:
-            content = file.read()
-            whole = content.rfind(b'\n') + 1
-            if whole < len(content):
-                file.truncate(whole)
+        content = read_bytes(path, _LARGEST)
     except FileNotFoundError:
         return
+    whole = content.rfind(b'\n') + 1
+    if whole < len(content):
+        os.truncate(path, whole)

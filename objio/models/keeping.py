@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import errno
-import json
 import os
 import sys
 from collections import Counter
@@ -19,7 +18,7 @@ from objio.io.files import opened
 from objio.io.table import some
 from objio.models import sessions
 from objio.models.names import nearest
-from objio.models.record import COPY, WEIGHTS, checksum, write_copy
+from objio.models.record import COPY, WEIGHTS, checksum, read_copy, write_copy
 
 
 def is_model(thing: Any) -> bool:
@@ -59,9 +58,9 @@ def renew_copy(folder: str) -> None:
     weights, path = os.path.join(folder, WEIGHTS), os.path.join(folder, COPY)
     if not os.path.exists(weights):
         return
-    with contextlib.suppress(FormatError, ConfigConflict, ValueError):
+    with contextlib.suppress(FormatError, ConfigConflict):
         with opened(weights) as (archive, _):
-            of = json.loads(Path(path).read_bytes()).get(WEIGHTS) if os.path.exists(path) else None
+            of = read_copy(path)[0] if os.path.exists(path) else None
             current = checksum(archive)
         if of != current:
             write_copy(folder, durable=True)

@@ -16,12 +16,14 @@ from objio.errors import ConfigConflict, FormatError
 from objio.formats import Archive, manifest
 from objio.io.files import opened
 from objio.io.metrics import CONFIG_KEY, checked
+from objio.io.texts import read_bytes
 from objio.models.registry import name_of
 
 if TYPE_CHECKING:
     from objio.models.config import Config
 
 WEIGHTS, COPY = 'model.npz', 'config.json'
+_LARGEST_COPY = 100 << 20  # bytes
 _LOG = logging.getLogger('objio')
 
 
@@ -119,6 +121,28 @@ def write_copy(folder: str, *, durable: bool) -> None:
         sink.write(text)
 
 
+def read_copy(path: str) -> tuple[str, dict[str, Any]]:
+    """The checksum of the save that a copy belongs to, and the settings in it.
+
+    Raises:
+        FormatError: it is none.
+        OSError: it cannot be read.
+    """
+    try:
+        found = json.loads(read_bytes(path, _LARGEST_COPY))
+        return found.pop(WEIGHTS), found
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        error.add_note(f'it is only a copy, for people, of the settings in {WEIGHTS}: delete it')
+        raise
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise FormatError(
+            f'{path} cannot be read ({error}); it is only a copy, for people, of the settings in {WEIGHTS}: '
+            'delete it, and the next save writes it anew'
+        ) from error
+
+
 def check_copy(folder: str, archive: Archive, record: Record) -> None:
     """Compares the copy for people with what the weights carry; one that belongs to an older save is passed over.
 
@@ -128,21 +152,9 @@ def check_copy(folder: str, archive: Archive, record: Record) -> None:
     """
     path = os.path.join(folder, COPY)
     try:
-        with open(path, 'rb') as file:
-            text = file.read()
+        crc, found = read_copy(path)
     except FileNotFoundError:
         return
-    except OSError as error:
-        error.add_note(f'it is only a copy, for people, of the settings in {WEIGHTS}: delete it')
-        raise
-    try:
-        found = json.loads(text)
-        crc = found.pop(WEIGHTS)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise FormatError(
-            f'{path} cannot be read ({error}); it is only a copy, for people, of the settings in {WEIGHTS}: '
-            'delete it, and the next save writes it anew'
-        ) from error
     if crc != checksum(archive):
         _LOG.info('%s belongs to another save than %s: it is passed over, and the next save replaces it', path, WEIGHTS)
     elif found != record.as_json():

@@ -95,9 +95,15 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The settings, nested: those of the saved model, or of the last session where nothing was saved yet."""
+        """The settings, nested: those of the saved model, or of the last session where nothing was saved yet.
+
+        Raises:
+            FormatError: the file of the model is damaged, or holds something else under their name.
+        """
         record = (self._metadata or {}).get(CONFIG_KEY, self.sessions[-1]['settings'])
-        values: dict[str, Any] = record['values']
+        values = record.get('values') if isinstance(record, dict) else None
+        if not isinstance(values, dict):
+            raise FormatError(f'{self.path / WEIGHTS}: expected the settings of a run, found {str(record)[:60]!r}')
         return values
 
     @property

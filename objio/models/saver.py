@@ -13,9 +13,10 @@ from typing import Any, Self
 import jax
 
 from objio import storage
-from objio.errors import ConfigConflict
+from objio.errors import ConfigConflict, FormatError
 from objio.formats.manifest import check_metadata
 from objio.io import metrics as metrics_io
+from objio.io.contents import contents_of
 from objio.io.files import opened
 from objio.io.ops import load_archive, save_var_collection
 from objio.io.pickling import check_picklable, save_module
@@ -146,9 +147,10 @@ class Saver:
         weights, pickled = os.path.join(self._folder, WEIGHTS), os.path.join(self._folder, PICKLE)
         if pickle:
             check_picklable(self.model)
+        contents_of(as_collection(self.model.state() if self._is_model else self.model))  # says what cannot be saved
+        self._log.sync()
         if os.path.exists(pickled):  # a kill may leave none, but never one of other weights
             storage.remove(pickled)
-        self._log.sync()
         if self._is_model:
             self.model.save(self._folder, metrics=self._log.last, metadata=metadata)
         else:
@@ -174,13 +176,16 @@ class Saver:
         weights = os.path.join(self._folder, WEIGHTS)
         if not os.path.exists(weights):
             return 0
-        if self._is_model:
-            self.model.load(self._folder)
         with opened(weights) as (archive, name):
-            if not self._is_model:
+            step = metrics_io.decode(archive.metadata).get('step', 0.0)
+            if not step.is_integer():
+                raise FormatError(f'{name}: expected a whole number for the step among its metrics, found {step}')
+            if self._is_model:
+                self.model.load(self._folder)
+            else:
                 check_copy(self._folder, archive, Record.read(archive, name))
                 load_archive(archive, name, as_collection(self.model))
-            return int(metrics_io.decode(archive.metadata).get('step', 0))
+        return int(step)
 
     def close(self) -> None:
         """Ends the run, and lets go of its folder; further calls do nothing."""

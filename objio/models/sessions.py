@@ -16,12 +16,14 @@ from typing import Any
 
 from objio import storage
 from objio.errors import FormatError
+from objio.io.texts import read_bytes
 from objio.models.provenance import now
 from objio.storage import locks
 
 PROVENANCE, METRICS, LOCK = 'provenance.json', 'metrics.jsonl', '.lock'
 _FORMAT = 'objio-run 1'
 _STATES = ('running', 'finished', 'failed')
+_LARGEST = 100 << 20  # bytes of the file of sessions
 _LOG = logging.getLogger('objio')
 
 Check = Callable[[list[dict[str, Any]], str], None]
@@ -213,8 +215,7 @@ def read_sessions(folder: str) -> list[dict[str, Any]] | None:
     """
     path = os.path.join(folder, PROVENANCE)
     try:
-        with open(path, 'rb') as file:
-            text = file.read()
+        text = read_bytes(path, _LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:

@@ -75,7 +75,11 @@ class FileSource:
             self._file.seek(offset)
             done = 0
             while done < len(buffer):
-                piece = self._file.read(min(len(buffer) - done, 4 << 20))
+                piece: bytes | None = self._file.read(min(len(buffer) - done, 4 << 20))
+                if piece is None:
+                    raise BlockingIOError(
+                        errno.EAGAIN, 'the file gives no bytes now; open it in blocking mode', self.name
+                    )
                 if not piece:
                     raise FormatError(
                         f'{self.name}: expected {len(buffer)} bytes from byte {offset}, but the file ends after '

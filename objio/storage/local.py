@@ -41,13 +41,14 @@ def create(path: str, *, durable: bool, size: int) -> Iterator[LocalSink]:
     _check_space(folder, size, path)
     # Nobody but the owner looks into the new bytes before the old file's mode says who may.
     fd, temporary = _create_beside(path, folder, 0o666 if old is None else 0o600)
-    file = io.FileIO(fd, 'r+')
+    file = None
     try:
+        file = io.FileIO(fd, 'r+')
         sink = LocalSink(fd, path, durable=durable)
         sink.reserve(size)
         yield sink
         if old is not None:
-            _keep_mode(fd, old)
+            _keep_mode(fd, old, path)
         sink.settle()
         if kernel.WINDOWS:
             file.close()
@@ -57,7 +58,10 @@ def create(path: str, *, durable: bool, size: int) -> Iterator[LocalSink]:
     except BaseException:
         # The first error is the one to see. Closed first, because Windows removes no open file.
         with contextlib.suppress(OSError):
-            file.close()
+            if file is None:
+                os.close(fd)
+            else:
+                file.close()
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
@@ -253,11 +257,15 @@ def _create_beside(path: str, folder: str, mode: int) -> tuple[int, str]:
         ) from error
 
 
-def _keep_mode(fd: int, old: os.stat_result) -> None:
+def _keep_mode(fd: int, old: os.stat_result, path: str) -> None:
     mode = stat.S_IMODE(old.st_mode)
     # Asked for only where it is needed: file systems without modes refuse.
     if stat.S_IMODE(os.fstat(fd).st_mode) != mode and not kernel.WINDOWS:
-        os.fchmod(fd, mode)
+        try:
+            os.fchmod(fd, mode)
+        except OSError as error:
+            error.filename = path
+            raise
 
 
 def _replace_open_file(fd: int, temporary: str, target: str) -> None:

@@ -39,15 +39,19 @@ def create_temporary(folder: str, mode: int = 0o666) -> tuple[int, str]:
     """
     while True:
         path = os.path.join(folder, new_name())
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
+        fd = None
         try:
+            # Ctrl-C may come before the number has a name here: then the file goes, and only that number stays open.
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
             _lock(fd, wait=True)
             if _is_at(fd, path):
                 return fd, path
-        except BaseException:
-            os.close(fd)
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        except BaseException as error:
+            if fd is not None:
+                os.close(fd)
+            if fd is not None or not isinstance(error, OSError):  # else there is none
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
             raise
         # A sweeper met the file in the instant before the lock. It removes only what it holds the lock of, so a file
         # that is still there after the lock stays there.

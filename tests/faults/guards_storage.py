@@ -180,7 +180,7 @@ GUARDS = [
             'target = os.path.abspath(path)',
             'test_a_link_keeps_pointing_where_it_points',
         ),
-        ("the old file's mode is kept", '_keep_mode(fd, old)', 'pass', 'test_the_old_files_mode_is_kept'),
+        ("the old file's mode is kept", '_keep_mode(fd, old, path)', 'pass', 'test_the_old_files_mode_is_kept'),
         (
             'until then only its owner reads the new file',
             '0o666 if old is None else 0o600',
@@ -255,8 +255,8 @@ GUARDS = [
         ),
         (
             'an interrupted creation leaves nothing',
-            'except BaseException:',
-            'except Exception:',
+            'except BaseException as error:',
+            'except Exception as error:',
             'test_an_interrupted_creation_leaves_nothing',
         ),
         (

@@ -13,12 +13,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from faults import (
+    guards_checkpoints,
     guards_folders,
     guards_foreign,
     guards_formats,
     guards_interop,
     guards_io,
     guards_models,
+    guards_recording,
     guards_runs,
     guards_shards,
     guards_storage,
@@ -33,8 +35,10 @@ ROOMS = {
     'interop': guards_interop.GUARDS,
     'io': guards_io.GUARDS,
     'folders': guards_folders.GUARDS,
+    'recording': guards_recording.GUARDS,
     'shards': guards_shards.GUARDS,
     'models': guards_models.GUARDS,
+    'checkpoints': guards_checkpoints.GUARDS,
     'runs': guards_runs.GUARDS,
 }
 GUARDS = [guard for guards in ROOMS.values() for guard in guards]
