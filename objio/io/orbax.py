@@ -1,5 +1,6 @@
 """Checkpoints of Orbax, read through TensorStore, which is what wrote their arrays."""
 
+import contextlib
 import errno
 import json
 import os
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from objio import storage
-from objio.errors import FormatError
+from objio.errors import FormatError, UnsaveableError
 from objio.formats import Allocate, ArraySpec, ReadRange
 from objio.formats.dtypes import WRITABLE, blocks, label_of
 from objio.io.texts import read_text
@@ -57,14 +58,19 @@ def open_checkpoint(path: str) -> 'OrbaxArchive':
     names = [name for name, kind in leaves.items() if kind not in _NO_ARRAYS]
     opening = {}
     for name in names:
-        kvstore = {**store, 'path': store.get('path', '') + f'{name}/'}
+        # A tree that is one array alone has its files in the folder itself.
+        kvstore = {**store, 'path': store.get('path', '') + (f'{name}/' if name or store is not folder else '')}
         # Orbax stores every chunk: one that is missing is no zeros, it is lost.
         spec = {'driver': driver, 'kvstore': kvstore, 'fill_missing_data_reads': False}
-        opening[name] = tensorstore.open(spec, open=True, read=True)
+        with _telling(path, name):
+            opening[name] = tensorstore.open(spec, open=True, read=True)
     arrays = {name: _result(path, name, future) for name, future in opening.items()}
     about = os.path.join(path, _ABOUT)
     metadata = _json(about).get('custom_metadata') if os.path.exists(about) else None
-    return OrbaxArchive(path, arrays, implementations, metadata or description.get('custom_metadata') or {})
+    metadata = metadata or description.get('custom_metadata') or {}
+    if not isinstance(metadata, dict):
+        raise FormatError(f'{path}: expected custom_metadata to be an object, found {str(metadata)[:60]!r}')
+    return OrbaxArchive(path, arrays, implementations, metadata)
 
 
 def _item(path: str) -> str:
@@ -111,10 +117,17 @@ def _key_implementations(path: str) -> dict[str, str]:
 
 
 def _result(path: str, name: str, future: Any) -> Any:
-    """What TensorStore gives; its errors say which array of which checkpoint is damaged."""
-    try:
+    """What TensorStore gives."""
+    with _telling(path, name):
         return future.result()
-    except ValueError as error:
+
+
+@contextlib.contextmanager
+def _telling(path: str, name: str) -> Iterator[None]:
+    """Lets the errors of TensorStore say which array of which checkpoint is damaged."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
         raise FormatError(f'{path}: {name!r}: {str(error)[:300]}. Use another copy, or an older checkpoint') from error
 
 
@@ -137,7 +150,12 @@ class OrbaxArchive:
         )
 
     def _spec(self, name: str, array: Any, implementation: str | None) -> ArraySpec:
-        label, shape = label_of(array.dtype.numpy_dtype), tuple(map(int, array.shape))
+        try:
+            label, shape = label_of(array.dtype.numpy_dtype), tuple(map(int, array.shape))
+        except UnsaveableError as error:
+            raise FormatError(
+                f'{self._path}: {name!r}: expected numbers, found the dtype {array.dtype.name}'
+            ) from error
         if implementation is None:
             return ArraySpec(label, shape)
         key = WRITABLE.get(f'key<{implementation}>')

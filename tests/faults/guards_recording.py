@@ -153,6 +153,12 @@ GUARDS = [
         'io/background.py',
         'io/test_background.py',
         (
+            'no save is left to a thread that nobody waits for',
+            'if not threading.main_thread().is_alive():',
+            'if False:',
+            'test_at_the_end_of_the_program_a_job_is_done_at_once',
+        ),
+        (
             'one save runs at a time',
             '        self.wait()\n        if',
             '        if',
@@ -178,5 +184,15 @@ GUARDS = [
             'test_a_failure_nobody_asks_for_is_logged',
         ),
         ('the program waits for its save', 'daemon=False', 'daemon=True', 'test_a_job_runs_beside_its_caller'),
+    ),
+    *of(
+        'io/checkpoint.py',
+        'io/test_checkpoint_background.py',
+        (
+            'a background save stays where it began',
+            'folder.stay()',
+            'pass',
+            'test_a_save_does_not_depend_on_where_the_program_goes',
+        ),
     ),
 ]

@@ -302,3 +302,25 @@ def test_random_bytes_and_random_changes() -> None:
             read_all(bytes(data))
         except FormatError:
             continue
+
+
+def test_a_member_inside_the_directory_is_refused() -> None:
+    """A header that lies behind the start of the directory, in the comment of an entry, is no header."""
+
+    def local(name: bytes, content: bytes) -> bytes:
+        fields = (20, 0, 0, 0, 33, zlib.crc32(content), len(content), len(content), len(name), 0)
+        return struct.pack('<4s5H3L2H', b'PK\3\4', *fields) + name
+
+    def entry(name: bytes, content: bytes, at: int, comment: bytes = b'') -> bytes:
+        fields = (20, 20, 0, 0, 0, 33, zlib.crc32(content), len(content), len(content), len(name), 0, len(comment))
+        return struct.pack('<4s6H3L5H2L', b'PK\1\2', *fields, 0, 0, 0, at) + name + comment
+
+    inner = local(b'b.npy', ONES) + ONES
+    begun = len(local(b'a.npy', ONES)) + len(ONES)
+    inside = begun + len(entry(b'a.npy', b'', 0)) + len(entry(b'b.npy', b'', 0))
+    for at in (inside, begun, (1 << 32) - 2):
+        directory = entry(b'a.npy', ONES, 0) + entry(b'b.npy', ONES, at, inner)
+        data = local(b'a.npy', ONES) + ONES + directory
+        data += struct.pack('<4s4H2LH', b'PK\5\6', 0, 0, 2, 2, len(directory), begun, 0)
+        with pytest.raises(FormatError, match=rf'expected members before byte {begun}, found one at {at}'):
+            npz.decode(MemorySource(data))

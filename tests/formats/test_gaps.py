@@ -1,6 +1,7 @@
 """No byte of a file is left over, and none belongs to two things: what hides there would be read by others."""
 
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -96,3 +97,21 @@ def test_something_between_the_items_of_a_manifest_is_refused(junk: bytes) -> No
         lie = forged(arrays, lambda text, at=behind: text.replace(at, at + junk, 1), stored=stored, aliases=aliases)
         with pytest.raises(FormatError, match='expected an item or'):
             npz.decode(MemorySource(lie))
+
+
+@pytest.mark.parametrize('places', [('[["a","uint8",[1]]', '["'), ('"c":"a"', '"')])
+def test_a_manifest_of_quotes_is_refused_at_once(places: tuple[str, str]) -> None:
+    """What is no item is not searched for one, which would take the square of its length."""
+    item, quote = places
+    lie = forged(
+        [['a', 'uint8', [1]]],
+        lambda text: text.replace(
+            item.encode(), item[: item.index('"')].encode() + quote.encode() + b'\\"' * 50_000, 1
+        ),
+        stored={'a': ArraySpec('uint8', (1,))},
+        aliases={'c': 'a'},
+    )
+    start = time.process_time()
+    with pytest.raises(FormatError, match='expected an item or'):
+        npz.decode(MemorySource(lie))
+    assert time.process_time() - start < 1

@@ -324,3 +324,20 @@ def test_several_layouts_give_equal_files() -> None:
     others = [np.asfortranarray(array), array.astype('>f4'), np.repeat(array, 2, 0)[::2]]
     assert {save({'a': other}) for other in others} == {save({'a': array})}
     np.testing.assert_array_equal(load(save({'a': array}))['a'], array)
+
+
+@pytest.mark.parametrize('size', [300_000, 9_000_000, 20_000_001])
+def test_an_array_that_changes_while_it_is_written_has_the_checksum_of_what_is_written(size: int) -> None:
+    """A thread that trains in the very memory spoils no save: its file holds some mixture, and is read."""
+    array = np.zeros(size, np.uint8)
+
+    class Meddling(SeekableMemorySink):
+        def write(self, buffer: memoryview | bytes) -> None:
+            array[:] += 1
+            super().write(buffer)
+
+    sink = Meddling()
+    written = encoded([Entry('a', ArraySpec('uint8', (size,)), lambda: [array.data])], {}, {})
+    written.write(sink)
+    assert len(sink.value()) == written.size
+    np.testing.assert_array_less(load(sink.value())['a'], 9)

@@ -1,6 +1,7 @@
 """safetensors: what objio writes the real library reads, and the other way round; what the format lacks is refused."""
 
 import json
+import struct
 from typing import Any
 
 import ml_dtypes
@@ -9,7 +10,7 @@ import pytest
 import safetensors.numpy
 from hypothesis import given
 from safetensors import deserialize, serialize
-from support_formats import allocate
+from support_formats import MemorySource, allocate
 from support_interop import opened, read_all, some_arrays, table, written
 from support_verbs import array_of, bits
 
@@ -202,3 +203,10 @@ def test_a_zip_file_is_told() -> None:
     """A file of another kind is called by its name."""
     with pytest.raises(FormatError, match='looks like a zip file; give it the suffix .npz'):
         opened(ours, b'PK\3\4' + bytes(100))
+
+
+def test_brackets_that_nest_too_deep_are_refused() -> None:
+    """A table whose shapes are lists in lists is no stack overflow."""
+    table = b'{"a":{"dtype":"F32","shape":' + b'[' * 1900 + b',"data_offsets":[0,0]}}'
+    with pytest.raises(FormatError, match='the table of contents'):
+        ours.decode(MemorySource(struct.pack('<Q', len(table)) + table))

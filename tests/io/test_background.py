@@ -183,3 +183,16 @@ bad.start(fail, 2)
     result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout == 'written\n'
     assert 'the save 2 failed in the background: the disk is gone' in result.stderr
+
+
+def test_at_the_end_of_the_program_a_job_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread would be waited for, the job is done by the caller, who hears of its failure."""
+    writer, seen = Writer(), []
+    ended = threading.Thread()
+    monkeypatch.setattr(threading, 'main_thread', lambda: ended)
+    writer.start(lambda: seen.append(threading.current_thread()), 1)
+    assert seen == [threading.current_thread()]
+    with pytest.raises(SaveFailed, match='the save 2 failed: .*the disk is full') as info:
+        writer.start(fail, 2)
+    assert info.value.idx == 2
+    writer.wait()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from support_checkpoint import cut, fill, flip, model, names, value_of
 
 import objio
+from objio import storage
 from objio.io.naming import index_pattern
 
 
@@ -335,3 +337,35 @@ def test_a_format_without_one_plain_integer_is_refused(tmp_path: Path, file_form
         index_pattern(file_format)
     with pytest.raises(ValueError, match='FILE_FORMAT'):
         type('Odd', (objio.Checkpoint,), {'FILE_FORMAT': file_format})(tmp_path)
+
+
+def test_a_signal_handler_may_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A save that comes from a handler while another one removes what no rule keeps comes to its end."""
+    ckpt, last = objio.Checkpoint(tmp_path, keep_ckpts=1), objio.Checkpoint(tmp_path / 'last', keep_ckpts=1)
+    for one in (ckpt, last):
+        fill(one, 1)
+    remove, inside = storage.remove, []
+
+    def interrupted(path: str) -> None:
+        remove(path)
+        if not inside:
+            inside.append(path)
+            fill(last, 2)
+
+    monkeypatch.setattr(storage, 'remove', interrupted)
+    done = threading.Thread(target=fill, args=(ckpt, 2), daemon=True)
+    done.start()
+    done.join(30)
+    assert not done.is_alive()
+    assert (ckpt.idxs(), last.idxs()) == ([2], [2])
+
+
+def test_a_metric_that_no_float_holds_is_none(tmp_path: Path) -> None:
+    """An integer of hundreds of digits, in a save that somebody else made, is in nobody's way."""
+    ckpt = objio.Checkpoint(tmp_path, keep_ckpts=2, keep_best=1, best_metric='loss')
+    ckpt.save(model(1), 1, metrics={'loss': 3})
+    objio.save_var_collection(tmp_path / 'ckpt/0000000002.npz', model(2), metadata={'objio.metrics': {'loss': 10**400}})
+    assert (ckpt.idxs(), ckpt.latest(), ckpt.best()) == ([1, 2], 2, 1)
+    assert ckpt.restore(model())[0] == 2
+    ckpt.save(model(3), 3, metrics={'loss': 4})
+    assert ckpt.idxs() == [1, 2, 3]

@@ -310,3 +310,53 @@ def test_snapshots_are_freed(tmp_path: Path) -> None:
     after = jax.jit(lambda x: x + 1, donate_argnums=0)(array)
     assert array.is_deleted()
     assert after.unsafe_buffer_pointer() == before
+
+
+def test_a_save_does_not_depend_on_where_the_program_goes(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another working folder while the save is written changes neither its place nor what is removed after it."""
+    for folder in ('home', 'away/run/ckpt'):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / 'home')
+    ckpt = gated(gate, Path('run'), keep_ckpts=1)
+    gate.open.set()
+    fill(ckpt, 1)
+    ckpt.wait()
+    gate.open.clear()
+    gate.reached.clear()
+    fill(ckpt, 2)
+    assert gate.reached.wait(30)
+    monkeypatch.chdir(tmp_path / 'away')
+    gate.open.set()
+    ckpt.wait()
+    assert names(tmp_path / 'home/run/ckpt') == ['0000000002.npz']
+    assert names(tmp_path / 'away/run/ckpt') == []
+    assert ckpt.idxs() == [2]
+
+
+def test_a_save_at_the_end_of_the_program_is_done_at_once(tmp_path: Path) -> None:
+    """Nobody waits for the threads that an exit function starts, so there a save in the background is none."""
+    program = """
+import atexit, sys
+import numpy as np
+import objio
+
+ckpt = objio.Checkpoint(sys.argv[1], background=True)
+
+@atexit.register
+def last():
+    ckpt.save({'w': np.ones(1_000_000)}, idx=1)
+    try:
+        objio.Checkpoint(sys.argv[1], background=True).save({'w': np.ones(3)}, idx=2, metadata={'objio.no': 1})
+    except ValueError as error:
+        print(error)
+"""
+    command = [sys.executable, '-c', program, str(tmp_path)]
+    result = subprocess.run(
+        command, cwd=Path(objio.__file__).parents[1], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert 'reserved' in result.stdout
+    assert result.stderr == ''
+    assert names(tmp_path / 'ckpt') == ['0000000001.npz']
+    assert objio.verify(tmp_path / 'ckpt' / '0000000001.npz')

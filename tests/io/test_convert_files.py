@@ -163,3 +163,13 @@ def test_large_arrays_go_through_in_pieces(src: str, dst: str, tmp_path: Path) -
     finally:
         tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_a_file_object_is_not_converted_into_itself() -> None:
+    """It would be overwritten while it is read; the error comes first."""
+    file = io.BytesIO()
+    objio.save_var_collection(file, {'w': np.ones(3)})
+    before = file.getvalue()
+    with pytest.raises(ValueError, match='while it is read'):
+        objio.convert(file, file)
+    assert file.getvalue() == before

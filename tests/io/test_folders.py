@@ -150,3 +150,10 @@ def test_a_folder_of_shards_leaves_no_file_open(tmp_path: Path) -> None:
     with pytest.raises(objio.FormatError):
         objio.open(bad)
     assert len(list(Path('/dev/fd').iterdir())) == before
+
+
+def test_an_index_has_little_beside_its_shards(tmp_path: Path) -> None:
+    """What people do not write there is not read: a text of many values takes many times its memory."""
+    index = {'metadata': {}, 'weight_map': {'a': 'x.safetensors'}} | {f'k{i}': [{}] * 1000 for i in range(60)}
+    with pytest.raises(objio.FormatError, match='at most 131072 characters beside the weight_map'):
+        objio.open(written(tmp_path / 'net', index))

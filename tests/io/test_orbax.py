@@ -1,5 +1,6 @@
 """Checkpoints that the real Orbax wrote load into objio."""
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -159,3 +160,46 @@ def test_without_tensorstore_the_cure_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, 'tensorstore', None)
     with pytest.raises(ImportError, match=r'pip install "objio\[interop\]"'):
         objio.open(tmp_path)
+
+
+@pytest.mark.parametrize('writer', WRITERS)
+def test_a_tree_that_is_one_array_loads(tmp_path: Path, writer: str) -> None:
+    """Its name is empty, and its files have no folder of their own."""
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**WRITERS[writer])) as checkpointer:
+        checkpointer.save(tmp_path / 'a', np.arange(3.0))
+    with objio.open(tmp_path / 'a') as saved:
+        assert list(saved) == ['']
+        np.testing.assert_array_equal(saved[''], np.arange(3.0))
+
+
+@pytest.mark.parametrize(
+    ('file', 'change', 'words'),
+    [
+        ('_CHECKPOINT_METADATA', {'custom_metadata': 5}, 'custom_metadata'),
+        ('_CHECKPOINT_METADATA', {'custom_metadata': 'x'}, 'custom_metadata'),
+        ('w/.zarray', {'dtype': '|S8'}, "'w': expected numbers"),
+        ('w/.zarray', {'shape': 5}, "'w': "),
+    ],
+)
+def test_lies_are_a_format_error(tmp_path: Path, file: str, change: dict[str, Any], words: str) -> None:
+    """What the descriptions say is checked, and the error says whose it is."""
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
+        checkpointer.save(tmp_path / 'a', {'w': np.arange(3.0)})
+    path = tmp_path / 'a' / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(objio.FormatError, match=words):
+        objio.open(tmp_path / 'a')
+
+
+@pytest.mark.parametrize('key', ['..', '\0', '\ud800'])
+def test_a_name_that_is_no_path_is_a_format_error(tmp_path: Path, key: str) -> None:
+    """TensorStore refuses such paths, each in its own way."""
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)) as checkpointer:
+        checkpointer.save(tmp_path / 'a', {'w': np.arange(3.0)})
+    path = tmp_path / 'a' / '_METADATA'
+    tree = json.loads(path.read_text())
+    for leaf in tree['tree_metadata'].values():
+        leaf['key_metadata'][0]['key'] = key
+    path.write_text(json.dumps(tree))
+    with pytest.raises(objio.FormatError, match='Use another copy'):
+        objio.open(tmp_path / 'a')

@@ -1,6 +1,7 @@
 """Plans: what a load would do, as a table to read and a thing to apply."""
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,18 @@ def test_arrays_that_nobody_wants_do_not_drown_an_error() -> None:
     with pytest.raises(MismatchError) as info:
         objio.load_var_collection(file_of(arrays), vc, allow_unused=False)
     assert str(info.value).count('not in the model') == 300
+
+
+def test_names_of_thousands_of_numbers_take_no_memory(tmp_path: Path) -> None:
+    """Likely renames are guessed for names such as people give; the message shows both ends of a longer one."""
+    name = 'a1' * 2000
+    objio.save_var_collection(tmp_path / 'a.npz', {name + 'b' * i: np.ones(3) for i in range(50)})
+    vc = objio.VarCollection.from_tree({'b': np.ones(3), **{f'w{i}': np.ones(3) for i in range(300)}})
+    tracemalloc.start()
+    with pytest.raises(objio.MismatchError) as info:
+        objio.load_var_collection(tmp_path / 'a.npz', vc, allow_unused=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 << 20
+    assert len(str(info.value)) < 200_000
+    assert 'a1a1…a1a1' in str(info.value)

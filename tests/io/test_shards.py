@@ -254,3 +254,17 @@ def test_checkpoint_keeps_no_shards(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match='an index of several'):
         Sharded(tmp_path).save({'w': jnp.ones(2)}, 1)
+
+
+def test_an_index_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    """The shards would stand beside the link: the error says where to save, and nothing changes."""
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'link').mkdir()
+    real, link = (tmp_path / folder / 'model.safetensors.index.json' for folder in ('real', 'link'))
+    objio.save_var_collection(real, {'w': np.ones(3)})
+    link.symlink_to(real)
+    with pytest.raises(ValueError, match='is a symbolic link.*real'):
+        objio.save_var_collection(link, {'w': np.zeros(3)})
+    assert os.listdir(tmp_path / 'link') == ['model.safetensors.index.json']
+    with objio.open(real) as saved:
+        np.testing.assert_array_equal(saved['w'], np.ones(3))

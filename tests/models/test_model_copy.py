@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import zipfile
 from pathlib import Path
 
@@ -78,3 +79,18 @@ def test_a_copy_that_the_system_cannot_read_is_told_to_be_only_a_copy(tmp_path: 
     with pytest.raises(IsADirectoryError) as failure:
         Wide(tmp_path)
     assert 'only a copy' in failure.value.__notes__[0]
+
+
+def test_a_copy_that_is_no_file_is_told(tmp_path: Path) -> None:
+    """A pipe is not waited for, and a device not read to its end."""
+    Wide(tmp_path / 'm').save()
+    copy = tmp_path / 'm' / 'config.json'
+    copy.unlink()
+    os.mkfifo(copy)
+    with pytest.raises(OSError, match='expected a regular file') as info:
+        Wide(tmp_path / 'm')
+    assert 'delete it' in info.value.__notes__[0]
+    copy.unlink()
+    copy.symlink_to('/dev/zero')
+    with pytest.raises(OSError, match='expected a regular file'):
+        Wide(tmp_path / 'm')

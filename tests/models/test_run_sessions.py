@@ -1,11 +1,13 @@
 """A run has a name and a folder that no other run has, it may go on, it ends, and it knows where it came from."""
 
+import contextlib
 import os
 import random
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,3 +285,44 @@ def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_names_of_modules_agree() -> None:
     """The file of the model is called alike where it is written and where it is read."""
     assert run.WEIGHTS == record.WEIGHTS
+
+
+@pytest.mark.parametrize('name', ['.lock', 'metrics.jsonl', 'provenance.json'])
+def test_a_pipe_among_the_files_of_a_run_is_not_waited_for(name: str) -> None:
+    """Whoever looks at runs, or goes on with one, comes to an end."""
+    with objio.Saver(objio.nn.Linear(2, 1), run='a') as saver:
+        saver.log(step=1, loss=1)
+        saver.save()
+    os.remove(f'storage/a/{name}')
+    os.mkfifo(f'storage/a/{name}')
+    assert objio.runs()['a'].state == ('finished' if name == '.lock' else 'unreadable')
+    with contextlib.suppress(OSError), objio.Saver(objio.nn.Linear(2, 1), run='a', resume=True):
+        assert name == '.lock'
+
+
+@pytest.mark.parametrize('step', ['nan', 'inf', 1.5])
+def test_a_step_that_is_none_changes_no_weights(step: Any) -> None:
+    """The step of a save is looked at before its weights are loaded."""
+    net = objio.nn.Linear(2, 1)
+    with objio.Saver(net, run='a') as saver:
+        saver.save()
+    with objio.open('storage/a/model.npz') as saved:
+        metadata = {**saved.metadata, 'objio.metrics': {'step': step}}
+    objio.save_var_collection('storage/a/model.npz', net, metadata=metadata)
+    os.remove('storage/a/config.json')
+    other = objio.nn.Linear(2, 1)
+    before = other.w.value
+    with objio.Saver(other, run='a', resume=True) as saver, pytest.raises(objio.FormatError, match='a whole number'):
+        saver.restore()
+    assert other.w.value is before
+
+
+def test_a_save_that_cannot_be_made_leaves_the_pickle() -> None:
+    """What no file can hold is known before anything of the save before is removed."""
+    net = objio.nn.Linear(2, 1)
+    with objio.Saver(net, run='a') as saver:
+        saver.save(pickle=True)
+        net.w.value.delete()
+        with pytest.raises(objio.UnsaveableError, match='deleted'):
+            saver.save()
+    assert os.path.exists('storage/a/model.pickle')

@@ -236,6 +236,7 @@ def test_a_comparison_of_where_runs_came_from(three: Runs) -> None:
         ('provenance.json', b'{"format": "objio-run 1", "sessions": []}', 'expected a list of sessions'),
         ('provenance.json', b'{"format": "objio-run 1", "sessions": [{"state": "idle"}]}', 'expected a list'),
         ('metrics.jsonl', b'{}\n', 'line 1: expected'),
+        ('metrics.jsonl', b'{"step": 1, "session": 1, "loss": 1%s}\n' % (b'0' * 400), 'line 1: expected a number'),
         ('model.npz', b'PK', 'model.npz'),
     ],
 )
@@ -354,3 +355,14 @@ def test_a_storage_that_is_read_only(three: Runs) -> None:
     )
     assert 'Permission denied' in old
     assert os.path.join('storage', 'b') in old
+
+
+@pytest.mark.parametrize('record', ['x', [], 5, None, {}, {'values': 5}])
+def test_settings_that_are_none_hide_no_other_run(three: Runs, record: Any) -> None:
+    """A model whose metadata hold something else in the place of the settings is a damaged run among others."""
+    objio.save_var_collection('storage/b/model.npz', {'w': 1.0}, metadata={'objio.config': record})
+    found = objio.runs()
+    assert found['b'].state == 'damaged'
+    assert 'expected the settings of a run' in str(found)
+    assert found.best('loss').name == 'a'
+    assert [run.name for run in found.filter(width=8)] == ['a', 'c']
