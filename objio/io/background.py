@@ -1,6 +1,7 @@
 """A thread that writes one save while the training goes on, and tells afterwards if that failed."""
 
 import logging
+import os
 import threading
 import traceback
 import weakref
@@ -23,6 +24,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._done: Future[None] | None = None
         self._failures: list[SaveFailed] = []
+        self._process = os.getpid()
         # Threads are joined before the program's exit functions run, so that the last failure is known by then.
         weakref.finalize(self, _log, self._failures)
 
@@ -57,6 +59,9 @@ class Writer:
 
     def settle(self) -> None:
         """Waits until nothing is being written; a failure is kept for the next `wait`."""
+        if os.getpid() != self._process:  # in a child that a fork made there is no such thread
+            self._thread = self._done = None
+            self._process = os.getpid()
         thread, done = self._thread, self._done
         if thread is None or done is None or thread is threading.current_thread():
             return
@@ -87,7 +92,7 @@ class Writer:
         except BaseException as error:  # noqa: BLE001  # whatever it was, it is raised in the other thread
             # Its frames would keep the whole snapshot in memory until somebody asks.
             traceback.clear_frames(error.__traceback__)
-            failure = SaveFailed(f'the save {idx} failed in the background: {error}', idx)
+            failure = SaveFailed(f'the save {idx} failed in the background: {str(error) or type(error).__name__}', idx)
             failure.__cause__ = error
             self._failures.append(failure)
         finally:

@@ -89,7 +89,7 @@ def load_module(file: File, *, trusted: bool) -> Module:
             if checked:
                 raise  # the bytes are those that were written: it comes from the objects' own code
             raise FormatError(
-                f'{name}: expected the pickle of a module, found bytes that are none: {error or type(error).__name__}'
+                f'{name}: expected the pickle of a module, found bytes that are none: {str(error) or type(error).__name__}'
             ) from error
         if not checked and reader.read(1):
             raise FormatError(f'{name}: expected the end of the file after the pickle, found more bytes')

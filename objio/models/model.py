@@ -148,7 +148,8 @@ class Model(Module):
             UnsaveableError: a value, a name or a setting that no file can hold; nothing was written.
             SaveFailed: the save before this one failed in the background; this one was not begun.
             FileExistsError: the folder is that of a run, such as one that `Saver.load` gave; nothing was written.
-            OSError: the files cannot be written; those that were there are as they were.
+            OSError: the files cannot be written; those that were there are as they were. Where only `config.json`
+                cannot, a note on the error says that the weights are saved.
             SaveNotDurable: all is written, but a folder could not be synced.
         """
         place = Place.at(self.directory if path is None else path)

@@ -151,7 +151,7 @@ def _appends(file: Any) -> bool:
         return True
     try:
         return kernel.appends(file.fileno())
-    except (AttributeError, OSError):  # no file of the system stands behind it
+    except (AttributeError, NotImplementedError, TypeError, ValueError, OSError):  # no file of the system is behind it
         return False
 
 
@@ -162,7 +162,7 @@ def _can_be_overwritten(file: Any) -> bool:
     try:
         file.seek(0, os.SEEK_END)
         file.truncate(file.tell())
-    except ValueError:  # gzip says that it can seek, but writes forward only
+    except (NotImplementedError, ValueError):  # gzip says that it can seek, but writes forward only
         return False
     except OSError as error:  # a device
         if error.errno not in kernel.NOT_OFFERED:

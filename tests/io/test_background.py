@@ -3,6 +3,7 @@
 import functools
 import gc
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -196,3 +197,28 @@ def test_at_the_end_of_the_program_a_job_is_done_at_once(monkeypatch: pytest.Mon
         writer.start(fail, 2)
     assert info.value.idx == 2
     writer.wait()
+
+
+def test_a_child_of_a_fork_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of the parent is not there, so the child must not wait for it."""
+    writer, ready = Writer(), threading.Event()
+    writer.start(ready.wait, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'getpid', lambda: -1)
+        child = threading.Thread(target=writer.wait, daemon=True)
+        child.start()
+        child.join(30)
+        assert not child.is_alive()
+    ready.set()
+
+
+def test_a_failure_without_words_says_its_kind() -> None:
+    """An exception that says nothing, such as Ctrl-C, is called by its name."""
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    writer = Writer()
+    writer.start(stop, 1)
+    with pytest.raises(SaveFailed, match='KeyboardInterrupt'):
+        writer.wait()

@@ -244,3 +244,24 @@ def test_an_exception_inside_comes_out(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         assert put(file)
     assert (tmp_path / 'file').read_bytes() == NEW
+
+
+@pytest.mark.parametrize('no', [None, -1, NotImplementedError('no'), AttributeError('no')])
+def test_a_file_object_with_no_file_of_the_system(no: Any) -> None:
+    """Whatever way it says so, it is written like any other."""
+
+    class Odd(io.BytesIO):
+        def fileno(self) -> Any:
+            if isinstance(no, Exception):
+                raise no
+            return no
+
+        def truncate(self, size: int | None = None) -> int:
+            if isinstance(no, NotImplementedError):
+                raise no
+            return super().truncate(size)
+
+    file = Odd()
+    with storage.write_file_object(file) as sink:
+        sink.write(b'abc')
+    assert file.getvalue() == b'abc'
