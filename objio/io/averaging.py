@@ -25,8 +25,8 @@ _PIECES = 10 << 20  # bytes of the pieces of all files and threads together, whe
 class MeanArchive:
     """Several archives of the same names, shapes and dtypes as one whose arrays are their means.
 
-    See `objio.formats.Archive`. Floats and complex numbers are averaged; everything else,
-    metadata too, comes from the last archive.
+    See `objio.formats.Archive`. Floats and complex numbers are averaged; everything else, metadata too, comes from the
+    last archive.
     """
 
     kind = 'mean'

@@ -22,7 +22,6 @@ from objio.variables import VarCollection
 
 _LOG = logging.getLogger('objio')
 
-
 # The save is made, and to call it failed would be wrong; the next one tries again.
 _NOT_REMOVED = '%s is saved, but nothing was removed: %s'
 _UNSURE = '%s is saved, but a power cut may bring back what was removed: %s'

@@ -221,7 +221,7 @@ def read_sessions(folder: str) -> list[dict[str, Any]] | None:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f'{path}: expected JSON, found {text[:60]!r} ({error})') from error
+        raise FormatError(f'{path}: expected JSON, found {bytes(text[:60])!r} ({error})') from error
     sessions = content.get('sessions') if isinstance(content, dict) else None
     if not isinstance(content, dict) or content.get('format') != _FORMAT:
         found = content.get('format') if isinstance(content, dict) else content
