@@ -107,14 +107,12 @@ def _check_local(source: Source, entry: Entry, stop: int) -> int:
     fixed = read(source, f'the local header of {part}', entry.offset, LOCAL.size)
     mark, _, flag, method, _, _, crc, stored_size, size, name_len, extra_len = LOCAL.unpack(fixed)
     more = read(source, f'the local header of {part}', entry.offset + LOCAL.size, name_len + extra_len)
-    if (mark, flag, method, more[:name_len]) != (LOCAL_MARK, entry.flag, entry.method, entry.name):
-        raise damaged(source, f'the local header of {part}', 'what the directory says', (fixed + more)[:200].hex(' '))
-    if not flag & _STREAMED:
+    same = (mark, flag, method, more[:name_len]) == (LOCAL_MARK, entry.flag, entry.method, entry.name)
+    if same and not flag & _STREAMED:
         sizes = widened((size, stored_size), more[name_len:])
-        if crc != entry.crc or sizes != (entry.size, entry.stored_size):
-            raise damaged(
-                source, f'the local header of {part}', 'what the directory says', (fixed + more)[:200].hex(' ')
-            )
+        same = crc == entry.crc and sizes == (entry.size, entry.stored_size)
+    if not same:
+        raise damaged(source, f'the local header of {part}', 'what the directory says', (fixed + more)[:200].hex(' '))
     start = entry.offset + LOCAL.size + len(more)
     after = start + entry.stored_size
     found = read(source, f'what follows {part}', after, stop - after) if 0 <= stop - after <= 24 else None

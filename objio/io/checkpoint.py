@@ -13,7 +13,7 @@ import jax
 from objio import storage
 from objio.io.averaging import weights_in_order
 from objio.io.background import Writer
-from objio.io.custom import takes
+from objio.io.custom import check_options
 from objio.io.naming import index_pattern
 from objio.io.ops import load_archive, load_var_collection, save_var_collection
 from objio.io.pruning import fates, scores
@@ -161,7 +161,7 @@ class Checkpoint:
         put = self._recorder.prepare(collection, idx, options, later=self._background)
         job = functools.partial(self._write, put, idx, options)
         if self._background:
-            self._writer.start(functools.partial(_elsewhere, self._folder, job), idx)
+            self._writer.start(job, idx)
         else:
             job()
 
@@ -186,9 +186,7 @@ class Checkpoint:
             FileNotFoundError: there is no save of this index, or the folder does not exist.
         """
         collection = as_collection(vc)
-        for option in load_options:
-            if not takes(self.LOAD_FN, option):
-                raise TypeError(f'restore: LOAD_FN has no parameter {option!r}')
+        check_options(self.LOAD_FN, load_options, 'restore: LOAD_FN')
         self._writer.settle()
         if idx is not None:
             save = self._restorer.at(whole_number(idx, 'idx', 0), collection, load_options)
@@ -330,14 +328,10 @@ class Checkpoint:
             self._writer.log_failure()
 
     def _write(self, put: Put, idx: int, options: Mapping[str, Any]) -> None:
+        if self._background:  # the program may change its working folder meanwhile
+            self._folder.stay()
         path, removed = self._recorder.write(put, idx, options)
         if self.verbose:
             _LOG.info('saved %s%s', path, f', removed {", ".join(map(str, removed))}' if removed else '')
         with self._changed:
             self._changed.notify_all()
-
-
-def _elsewhere(folder: Folder, job: Callable[[], None]) -> None:
-    """Runs a job in a thread that goes on while the program may change its working folder."""
-    folder.stay()
-    job()

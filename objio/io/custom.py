@@ -1,7 +1,7 @@
 """What `Checkpoint` does around saving and loading functions, its own and the user's."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,6 +45,17 @@ def takes(function: Function, name: str) -> bool:
         or (parameter.name == name and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY))
         for parameter in parameters
     )
+
+
+def check_options(function: Function, options: Iterable[str], name: str) -> None:
+    """Checks that a function has a parameter for each option.
+
+    Raises:
+        TypeError: it has not.
+    """
+    for option in options:
+        if not takes(function, option):
+            raise TypeError(f'{name} has no parameter {option!r}')
 
 
 @contextmanager

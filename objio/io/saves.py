@@ -93,19 +93,19 @@ class Folder:
         self._measured = measured
         self._late = late
         self._known: dict[str, tuple[tuple[int, ...], State]] = {}
-        self._elsewhere = threading.local()
+        self._stays = threading.local()
         self.check_name(1)  # before a folder without saves looks like a fresh start
 
     @property
     def path(self) -> str:
         """The folder's path as it was given; absolute where the working folder is another, or may become another."""
-        if hasattr(self._elsewhere, 'is_here') or os.path.abspath(self._given) != self._absolute:
+        if hasattr(self._stays, 'here') or os.path.abspath(self._given) != self._absolute:
             return self._absolute
         return self._given
 
     def stay(self) -> None:
         """Makes all paths of this thread absolute: what it does must not depend on where the program goes meanwhile."""
-        self._elsewhere.is_here = True
+        self._stays.here = True
 
     def names(self) -> list[str]:
         """The names of all files, sorted.

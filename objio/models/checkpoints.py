@@ -8,7 +8,7 @@ import jax
 
 from objio.formats import Archive
 from objio.io.checkpoint import Checkpoint
-from objio.io.custom import takes
+from objio.io.custom import check_options
 from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
 from objio.models import sessions
@@ -74,7 +74,7 @@ class ModelCheckpoint(Checkpoint):
         Raises:
             ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
         """
-        check_options(load_options)
+        check_options(load_var_collection, load_options, 'restore: load_var_collection')
         return super().restore(self._state(vc), idx, **load_options)
 
     def average(
@@ -117,14 +117,3 @@ def load_with_settings(model: 'Model', archive: Archive, name: str, vc: Any, **o
     report = load_archive(archive, name, vc, **options)
     adopt(model.config, merged.config)
     return report
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Checks that `load_var_collection` has such options.
-
-    Raises:
-        TypeError: it has not.
-    """
-    for option in options:
-        if not takes(load_var_collection, option):
-            raise TypeError(f'there is no option {option!r}; the options are those of load_var_collection')

@@ -12,10 +12,11 @@ from objio import storage
 from objio.io import metrics as metrics_io
 from objio.io.background import Writer
 from objio.io.contents import contents_of
-from objio.io.ops import load_archive
+from objio.io.custom import check_options
+from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
 from objio.models import registry, sessions
-from objio.models.checkpoints import ModelCheckpoint, check_options, load_with_settings
+from objio.models.checkpoints import ModelCheckpoint, load_with_settings
 from objio.models.config import Config as BaseConfig
 from objio.models.merging import begin, merge, tell
 from objio.models.place import Place
@@ -185,7 +186,7 @@ class Model(Module):
             FormatError: the file is damaged.
             FileNotFoundError: nothing was saved there.
         """
-        check_options(load_options)
+        check_options(load_var_collection, load_options, 'load: load_var_collection')
         self._writer.settle()
         with Place.at(self.directory if path is None else path).open() as (archive, name, _):
             return load_with_settings(self, archive, name, self.state(), **load_options)

@@ -77,9 +77,7 @@ class FileSource:
             while done < len(buffer):
                 piece: bytes | None = self._file.read(min(len(buffer) - done, 4 << 20))
                 if piece is None:
-                    raise BlockingIOError(
-                        errno.EAGAIN, 'the file gives no bytes now; open it in blocking mode', self.name
-                    )
+                    raise _nothing_now(self.name)
                 if not piece:
                     raise FormatError(
                         f'{self.name}: expected {len(buffer)} bytes from byte {offset}, but the file ends after '
@@ -139,10 +137,14 @@ def open_file_object(file: IO[bytes]) -> FileSource | LocalSource:
     if not file.seekable():
         whole: bytes | None = file.read()
         if whole is None:
-            raise BlockingIOError(errno.EAGAIN, 'the file gives no bytes now; open it in blocking mode', _name(file))
+            raise _nothing_now(_name(file))
         return FileSource(io.BytesIO(whole), _name(file))
     fd = _descriptor(file)
     return FileSource(file, _name(file)) if fd is None else LocalSource(os.dup(fd), _name(file))
+
+
+def _nothing_now(name: str) -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, 'the file gives no bytes now; open it in blocking mode', name)
 
 
 def _appends(file: Any) -> bool:

@@ -17,6 +17,7 @@ except ImportError:  # Windows has no flock
 
 _PATIENCE_S = 0.5  # whoever looks whether a lock is held holds it for an instant
 _MOMENT_S = 0.01
+# A pipe under the name of a lock is not waited for.
 _FLAGS: int = getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0)
 
 

@@ -11,6 +11,7 @@ from support_checkpoint import cut, fill, model, names, value_of
 
 import objio
 from objio import storage
+from objio.io.saves import Folder
 
 
 def fail(patch: pytest.MonkeyPatch, module: Any, name: str, path: str, *, after: int = 0, times: int = 1000) -> None:
@@ -100,3 +101,24 @@ def test_a_file_that_cannot_be_closed_was_read(tmp_path: Path, monkeypatch: pyte
         patch.setattr(os, 'close', fail_to_close)
         assert ckpt.restore(vc)[0] == 1
     assert value_of(vc) == 1
+
+
+def test_a_save_that_cannot_be_looked_at_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the disk does not tell of the file that was just written, nothing is removed, and the log says so."""
+    ckpt = objio.Checkpoint(tmp_path, keep_ckpts=1)
+    fill(ckpt, 1)
+    real, looks = Folder.at, []
+
+    def at(self: Folder, path: str) -> Any:
+        looks.append(path)
+        if len(looks) > 1:
+            raise OSError(errno.EIO, 'Input/output error', path)
+        return real(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, 'at', at)
+        fill(ckpt, 2)
+    assert 'is saved, but nothing was removed: [Errno 5]' in caplog.text
+    assert ckpt.idxs() == [1, 2]

@@ -131,5 +131,5 @@ def test_options_that_no_load_has_are_told(saves: Path) -> None:
     """An option that is unknown is named before anything is read."""
     model = Tuned(saves)
     for load in (model.load, lambda **options: model.checkpoint().restore(model, **options)):
-        with pytest.raises(TypeError, match="there is no option 'strict'"):
+        with pytest.raises(TypeError, match="load_var_collection has no parameter 'strict'"):
             load(strict=True)

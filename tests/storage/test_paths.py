@@ -250,3 +250,15 @@ def test_a_url_is_refused_for_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match=r's3://bucket/a\.npz.*is a URL'):
         action('s3://bucket/a.npz')
     assert names(tmp_path) == []
+
+
+def test_a_mode_that_cannot_be_kept_says_of_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system knows no name for a descriptor; the error has it, and the old file stays."""
+    path = tmp_path / 'a'
+    path.write_bytes(b'old')
+    path.chmod(0o640)
+    monkeypatch.setattr(os, 'fchmod', lambda *_: (_ for _ in ()).throw(PermissionError(1, 'Operation not permitted')))
+    with pytest.raises(PermissionError) as info, storage.create(str(path), durable=False, size=3) as sink:
+        sink.write(b'new')
+    assert info.value.filename == str(path)
+    assert path.read_bytes() == b'old'

@@ -248,3 +248,14 @@ def test_a_closed_file_is_refused() -> None:
     file.close()
     with pytest.raises(ValueError, match='closed file'):
         storage.open_file_object(file)
+
+
+def test_a_file_object_that_has_no_bytes_now_is_not_damaged() -> None:
+    """One that can seek and does not block gives None: that says nothing of its content."""
+
+    class Waiting(io.BytesIO):
+        def read(self, size: int | None = -1) -> Any:
+            return None
+
+    with storage.open_file_object(Waiting(b'abc')) as source, pytest.raises(BlockingIOError, match='no bytes now'):
+        source.read_into(0, memoryview(bytearray(3)))
