@@ -7,8 +7,8 @@ from objio.formats import ArraySpec
 from objio.formats.dtypes import stored
 from objio.io.conversion import castable, exchange, is_key
 from objio.io.plan import LoadPlan, LoadReport, Match, Names, Wanted
-from objio.io.selection import everything
 from objio.io.table import Row, described
+from objio.variables.name_filter import everything
 
 
 def compare(

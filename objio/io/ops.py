@@ -18,9 +18,9 @@ from objio.io.parts import Parts
 from objio.io.placement import boxes_of, narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
-from objio.io.selection import Selector, chooser, everything
 from objio.io.subjects import as_collection
 from objio.variables import VarCollection
+from objio.variables.name_filter import Selector, chooser, everything
 from objio.variables.renamer import Renamer, Rules, renamed
 from objio.variables.values import ARRAYS, is_scalar
 from objio.variables.variable import put, values_of

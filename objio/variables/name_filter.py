@@ -1,4 +1,4 @@
-"""What `only` and `skip` mean: names, prefixes of names, patterns, and functions that are asked."""
+"""What `only`, `skip` and `ignore` mean: names, prefixes of names, patterns, and functions that are asked."""
 
 import re
 from collections.abc import Callable, Iterable
