@@ -21,8 +21,9 @@ from objio.io.recording import Put, Recorder
 from objio.io.restoring import Restorer
 from objio.io.retention import Explanation, Policy, whole_number
 from objio.io.saves import Folder
-from objio.io.subjects import as_collection
+from objio.io.subjects import as_collection, to_save
 from objio.io.watching import watch
+from objio.variables.name_filter import Selector
 
 _LOG = logging.getLogger('objio')
 
@@ -131,6 +132,7 @@ class Checkpoint:
         vc: Any,
         idx: int,
         *,
+        ignore: Selector | None = None,
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -142,6 +144,7 @@ class Checkpoint:
             vc: as for `save_var_collection`.
             idx: an int, at least that of the newest whole save of the folder. (Whole is here what has a whole table
                 of contents and is not known to be damaged from a `restore`.)
+            ignore: as for `save_var_collection`.
             metrics: numbers by name, stored in the save.
             metadata: as for `save_var_collection`.
 
@@ -152,7 +155,7 @@ class Checkpoint:
             Exception: what `SAVE_FN` raises. Nothing was removed then.
         """
         idx = whole_number(idx, 'idx', 0)
-        collection = as_collection(vc, allow_tree=True)
+        collection = to_save(vc, ignore)
         options = self._recorder.options(metrics, metadata)
         if jax.process_index() != 0:
             return

@@ -18,7 +18,7 @@ from objio.io.parts import Parts
 from objio.io.placement import boxes_of, narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
-from objio.io.subjects import as_collection
+from objio.io.subjects import as_collection, to_save
 from objio.variables import VarCollection
 from objio.variables.name_filter import Selector, chooser, everything
 from objio.variables.renamer import Renamer, Rules, renamed
@@ -33,6 +33,7 @@ def save_var_collection(
     file: File,
     vc: Any,
     *,
+    ignore: Selector | None = None,
     metadata: Mapping[str, Any] | None = None,
     durable: bool = True,
     progress: Progress | None = None,
@@ -46,13 +47,15 @@ def save_var_collection(
         file: a path, whose suffix chooses the format (`.npz` where there is none), or a binary file object. A name
             such as `model.safetensors.index.json` writes shards with an index, into a folder that may be missing.
         vc: a module, a VarCollection, a mapping from names to variables, or any tree of arrays.
+        ignore: names to leave out, as `skip` of `load_var_collection`: also those of what no file can hold.
         metadata: anything that JSON keeps unchanged, stored in the file. Keys that start with `objio.` are reserved.
         durable: sync the file and its folder, so that a power cut after the return loses nothing.
         progress: called with the bytes that were written and those of the whole file.
 
     Raises:
-        UnsaveableError: a name or a value that no file can hold; the message names the variable.
-        TypeError: `vc` holds no variables, or the metadata does not survive JSON.
+        UnsaveableError: a name or a value that no file can hold, or arrays that would be left out unseen; the message
+            names them.
+        TypeError: `vc` holds nothing that can be saved, or the metadata does not survive JSON.
         OSError: the file cannot be written, among others for want of space, which is checked before the first byte.
         SaveNotDurable: the file is in place, but its folder could not be synced.
 
@@ -64,7 +67,7 @@ def save_var_collection(
         ...     print(list(saved), saved.metadata)
         ['(Linear).b', '(Linear).w'] {'epoch': 7}
     """
-    contents = contents_of(as_collection(vc, allow_tree=True))
+    contents = contents_of(to_save(vc, ignore))
     write(file, contents.laid_out(file, checked(metadata)), durable=durable, progress=progress)
 
 

@@ -10,7 +10,8 @@ from objio.formats import ArraySpec
 from objio.io.conversion import Exchange, exchange
 from objio.io.renames import Renames, likely
 from objio.io.rewriting import Rewriting, rewrite
-from objio.io.table import Row, abridged, described, some, table
+from objio.io.table import Row, abridged, described, table
+from objio.messages import some
 
 _LONG = 2000  # letters; a longer renamer is no longer read, it is asked for
 

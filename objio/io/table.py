@@ -66,9 +66,3 @@ def shortened(name: str) -> str:
         'aaaaa…aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.w'
     """
     return name if len(name) <= _LONGEST else f'{name[:80]}…{name[-39:]}'
-
-
-def some(names: Iterable[str], limit: int = 5) -> str:
-    """The first few of some names, and how many more there are."""
-    names = list(names)
-    return ', '.join(names[:limit]) + (f', … {len(names) - limit} more' if len(names) > limit else '')

@@ -11,11 +11,13 @@ from objio.io.checkpoint import Checkpoint
 from objio.io.custom import check_options
 from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
+from objio.io.subjects import state_to_save
 from objio.models import sessions
 from objio.models.merging import merge, tell
 from objio.models.place import Place
 from objio.models.record import Record
 from objio.models.settings import adopt
+from objio.variables.name_filter import Selector
 
 if TYPE_CHECKING:
     from objio.models.model import Model
@@ -56,6 +58,7 @@ class ModelCheckpoint(Checkpoint):
         vc: Any,
         idx: int,
         *,
+        ignore: Selector | None = None,
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -66,7 +69,9 @@ class ModelCheckpoint(Checkpoint):
         """
         self._refuse_stranger()
         content = Record.of(type(self._model), self._model.config).beside(metadata)
-        super().save(self._state(vc), idx, metrics=metrics, metadata=content)
+        if vc is self._model:
+            vc, ignore = state_to_save(vc, vc.state(), ignore), None
+        super().save(vc, idx, ignore=ignore, metrics=metrics, metadata=content)
 
     def restore(self, vc: Any, idx: int | None = None, **load_options: Any) -> tuple[int, str]:
         """As `Checkpoint.restore`, and as `Model.load` for the settings.

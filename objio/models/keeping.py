@@ -15,7 +15,7 @@ import jax
 from objio.errors import ConfigConflict, FormatError
 from objio.formats.manifest import check_metadata
 from objio.io.files import opened
-from objio.io.table import some
+from objio.messages import some
 from objio.models import sessions
 from objio.models.names import nearest
 from objio.models.record import COPY, WEIGHTS, checksum, read_copy, write_copy

@@ -15,6 +15,7 @@ from objio.io.contents import contents_of
 from objio.io.custom import check_options
 from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
+from objio.io.subjects import state_to_save
 from objio.models import registry, sessions
 from objio.models.checkpoints import ModelCheckpoint, load_with_settings
 from objio.models.config import Config as BaseConfig
@@ -22,6 +23,7 @@ from objio.models.merging import begin, merge, tell
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
 from objio.variables import Module, VarCollection
+from objio.variables.name_filter import Selector
 
 
 class Model(Module):
@@ -128,6 +130,7 @@ class Model(Module):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
+        ignore: Selector | None = None,
         metrics: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         background: bool = False,
@@ -140,13 +143,15 @@ class Model(Module):
 
         Args:
             path: a folder, or a file that ends in `.npz` and then stands alone; None: the model's directory.
+            ignore: as for `save_var_collection`.
             metrics: numbers by name, stored in the save.
             metadata: as for `save_var_collection`.
             background: return as soon as a snapshot exists, and write it in a thread; see `wait`.
             durable: make it safe from a power cut.
 
         Raises:
-            UnsaveableError: a value, a name or a setting that no file can hold; nothing was written.
+            UnsaveableError: a value, a name or a setting that no file can hold, or variables that would be left out
+                unseen; nothing was written.
             SaveFailed: the save before this one failed in the background; this one was not begun.
             FileExistsError: the folder is that of a run, such as one that `Saver.load` gave; nothing was written.
             OSError: the files cannot be written; those that were there are as they were. Where only `config.json`
@@ -157,7 +162,7 @@ class Model(Module):
         content = Record.of(type(self), self._config).beside(metadata)
         if metrics is not None:
             content[metrics_io.KEY] = metrics_io.encode(metrics)
-        contents = contents_of(self.state())
+        contents = contents_of(state_to_save(self, self.state(), ignore))
         contents.laid_out(place.file, content)  # says now what cannot be saved
         if jax.process_index() != 0:
             return

@@ -20,7 +20,7 @@ from objio.io.contents import contents_of
 from objio.io.files import opened
 from objio.io.ops import load_archive, save_var_collection
 from objio.io.pickling import check_picklable, save_module
-from objio.io.subjects import as_collection
+from objio.io.subjects import as_collection, state_to_save, to_save
 from objio.models import registry, sessions
 from objio.models.history import Log, Metrics, read
 from objio.models.keeping import devices, is_model, make_module, refuse_missing, renew_copy, settings_of
@@ -147,7 +147,7 @@ class Saver:
         weights, pickled = os.path.join(self._folder, WEIGHTS), os.path.join(self._folder, PICKLE)
         if pickle:
             check_picklable(self.model)
-        contents_of(as_collection(self.model.state() if self._is_model else self.model))  # says what cannot be saved
+        contents_of(state_to_save(self.model, self.model.state()) if self._is_model else to_save(self.model))
         self._log.sync()
         if os.path.exists(pickled):  # a kill may leave none, but never one of other weights
             storage.remove(pickled)

@@ -1,8 +1,9 @@
 """A model's variables by name: what is saved, loaded, and handed to compiled functions."""
 
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, NamedTuple
 
+from objio.variables.name_filter import Selector
 from objio.variables.operators import raw
 from objio.variables.portable import Portable
 from objio.variables.renamer import Rules, renamed
@@ -49,6 +50,8 @@ class VarCollection(Portable):
         steps  ()      int32    0.00
         2 variables under 3 names, 7 numbers, 0.00 MiB
     """
+
+    _late: frozenset[str] = frozenset()  # what `Module.vars` found in plain containers; outer modules put it last
 
     def __init__(self, variables: 'VarCollection | Mapping[str, Any] | Iterable[tuple[str, Any]]' = ()) -> None:
         self._variables: dict[str, Any] = {}
@@ -111,6 +114,9 @@ class VarCollection(Portable):
             )
         self._variables |= new
         self._unsaved |= getattr(variables, '_unsaved', {})
+        late = getattr(variables, '_late', self._late)
+        if late:
+            self._late |= late
 
     def __add__(self, other: 'VarCollection') -> 'VarCollection':
         both = VarCollection(self)
@@ -162,6 +168,19 @@ class VarCollection(Portable):
             A new collection of the same variables.
         """
         return VarCollection((name, v) for name, v in self.items() if _chosen(target(v), is_a, is_not))
+
+    def without(self, left_out: Callable[[str], bool]) -> 'VarCollection':
+        """The names that are not left out; a variable stays as long as one of its names does.
+
+        Args:
+            left_out: says of a name whether it goes.
+
+        Returns:
+            A new collection of the same variables.
+        """
+        vc = VarCollection((name, variable) for name, variable in self.items() if not left_out(name))
+        vc._tree, vc._unsaved = self._tree, dict(self._unsaved)
+        return vc
 
     def rename(self, renamer: Rules) -> 'VarCollection':
         """The same variables under other names.
@@ -225,26 +244,34 @@ class VarCollection(Portable):
         )
 
     @classmethod
-    def from_tree(cls, tree: Any, scope: str = '', separator: str = '.') -> 'VarCollection':
+    def from_tree(
+        cls, tree: Any, scope: str = '', separator: str = '.', *, ignore: Selector | None = None
+    ) -> 'VarCollection':
         """The values in a tree as variables, each called by its path.
 
         Arrays, NumPy scalars, typed keys, `jax.ShapeDtypeStruct` and Python numbers become variables and keep their
-        own kinds: NumPy stays NumPy. Other leaves, functions and str, stay in the tree; `str` lists them. A name is
-        what `jax.tree_util.keystr(path, simple=True, separator=separator)` gives, behind the scope.
+        own kinds: NumPy stays NumPy, a member of an `IntEnum` one. Functions, classes, str and None stay in the tree;
+        `str` lists them. A name is what `jax.tree_util.keystr(path, simple=True, separator=separator)` gives, behind
+        the scope.
+
+        Some containers that JAX does not know are gone through like those it knows, and come back with their own type:
+        dataclasses, `deque`, `SimpleNamespace`, `UserDict`, `UserList`, `MappingProxyType`, subclasses of dict, list
+        and tuple. NumPy's random generators are saved by their state.
 
         Args:
             tree: any pytree: dicts, lists, tuples, namedtuples, dataclasses, a Flax state, an Equinox module, the
                 state of an optimizer.
             scope: stands before every name.
             separator: stands between the parts of a path; nothing in a part is escaped.
+            ignore: names of leaves that stay in the tree and are not saved: as `skip` of `load_var_collection`.
 
         Returns:
             A new collection that remembers the tree for `to_tree`.
 
         Raises:
-            TypeError: a leaf is a variable or a module, whose `vars()` are added instead; or an array of a library
-                that is neither JAX nor NumPy.
-            ValueError: two values have the same name, or one has the empty name.
+            UnsaveableError: a leaf holds data that cannot be saved, such as a set of numbers or an array of a library
+                that is neither JAX nor NumPy; or it is a variable or a module, whose `vars()` are added instead.
+            ValueError: two values have the same name, one has the empty name, or `ignore` names no leaf.
 
         Example:
             >>> vc = VarCollection.from_tree({'count': 3, 'mu': (0.5, 0.25)}, scope='opt.')
@@ -254,7 +281,7 @@ class VarCollection(Portable):
             >>> vc.to_tree()
             {'count': 4, 'mu': (1.0, 2.0)}
         """
-        found = Tree(tree, scope, separator)
+        found = Tree(tree, scope, separator, ignore)
         vc = cls(found.variables)
         vc._tree, vc._unsaved = found, dict(found.unsaved)
         return vc

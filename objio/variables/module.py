@@ -1,17 +1,33 @@
 """Modules: objects that hold variables and other modules, and name them all."""
 
 import copy
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any, Self, SupportsIndex, cast, overload
 
 from objio.variables.collection import VarCollection
 from objio.variables.portable import Portable, freeze
-from objio.variables.variable import BaseVar
+from objio.variables.variable import BaseVar, target
+
+_PLAIN = (list, tuple, dict)
+_SETTINGS = frozenset({bool, int, float, complex, str, bytes, type(None)})
+
+
+class _Walks(threading.local):
+    """The modules whose `vars` runs in this thread: a container of theirs may lead back to them."""
+
+    def __init__(self) -> None:
+        self.modules: set[int] = set()
+
+
+_walks = _Walks()
 
 
 class Module(Portable):
     """An object whose attributes are variables, modules, and whatever else it needs.
 
-    What stands in a plain list or dict is not found: use `ModuleList`, or write a `vars` of your own.
+    Variables and modules are found as attributes, and in lists, tuples and dicts among these. What stands in any
+    other object is not found: use `ModuleList`, or write a `vars` of your own.
 
     Example:
         >>> import jax.numpy as jnp
@@ -33,6 +49,8 @@ class Module(Portable):
 
         A variable's name is the path of attributes to it, with the class of each module on the way in parentheses.
         A module in the attribute `__wrapped__` takes the place of this one: the attribute is not part of the name.
+        As in Objax, attributes come first. What only lists, tuples and dicts among the attributes hold comes after all
+        of them, with a position or a key in brackets: `(Net).layers[0](Linear).w`, `(Net).heads['a'](Linear).w`.
 
         Args:
             scope: stands before every name.
@@ -40,14 +58,8 @@ class Module(Portable):
         Returns:
             A new `VarCollection`.
         """
-        vc = VarCollection()
         here = f'{scope}({type(self).__name__})'
-        for name, attribute in self.__dict__.items():
-            if isinstance(attribute, BaseVar):
-                vc[f'{here}.{name}'] = attribute
-            elif isinstance(attribute, Module):
-                vc.update(attribute.vars(here if name == '__wrapped__' else f'{here}.{name}'))
-        return vc
+        return _collected(self, attributes(self, here))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; a subclass defines it."""
@@ -70,15 +82,13 @@ class ModuleList(Module, list[Any]):
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def vars(self, scope: str = '') -> VarCollection:
-        """Collects the variables in the list and of the modules in it; see `Module.vars`."""
-        vc = VarCollection()
+        """Collects the variables in the list and of the modules in it; see `Module.vars`.
+
+        Attributes that the list was given are no part of Objax's walk, and come last.
+        """
         here = f'{scope}({type(self).__name__})'
-        for index, item in enumerate(self):
-            if isinstance(item, BaseVar):
-                vc[f'{here}[{index}]'] = item
-            elif isinstance(item, Module):
-                vc.update(item.vars(f'{here}[{index}]'))
-        return vc
+        items = ((f'{here}[{index}]', item) for index, item in enumerate(self))
+        return _collected(self, items, attributes(self, here))
 
     @overload
     def __getitem__(self, key: SupportsIndex) -> Any: ...
@@ -106,3 +116,82 @@ class ModuleList(Module, list[Any]):
         new = super().__deepcopy__(memo)
         new.extend(copy.deepcopy(item, memo) for item in self)
         return new
+
+
+def attributes(module: Module, here: str) -> Iterator[tuple[str, Any]]:
+    """The attributes of a module, each with its name in a collection.
+
+    Args:
+        module: the module.
+        here: what stands before the names: the path to the module, with its class.
+    """
+    for name, attribute in module.__dict__.items():
+        yield (here if name == '__wrapped__' and isinstance(attribute, Module) else f'{here}.{name}'), attribute
+
+
+def _collected(
+    module: Module, things: Iterable[tuple[str, Any]], others: Iterable[tuple[str, Any]] = ()
+) -> VarCollection:
+    """The variables in what a module holds: first those that Objax's walk finds, then those in plain containers.
+
+    Args:
+        module: where the walk is.
+        things: its variables and modules, each with its name; and anything else.
+        others: more of them, which Objax does not look at.
+    """
+    vc = VarCollection()
+    if id(module) in _walks.modules:
+        return vc
+    late = VarCollection()
+    _walks.modules.add(id(module))
+    try:
+        for name, thing in things:
+            if isinstance(thing, BaseVar):
+                vc[name] = thing
+            elif isinstance(thing, Module):
+                found = thing.vars(name)
+                behind = found._late  # noqa: SLF001  # a friend
+                vc.update((key, var) for key, var in found.items() if key not in behind)
+                late.update((key, var) for key, var in found.items() if key in behind)
+            elif isinstance(thing, _PLAIN):
+                late.update(_contained(thing, name, ()))
+        late.update(_contained(dict(others), None, ()))
+    finally:
+        _walks.modules.discard(id(module))
+    known = {id(target(var)) for var in vc.values()}
+    new = [(name, var) for name, var in late.items() if id(target(var)) not in known]
+    if new:
+        vc.update(new)
+        vc._late = frozenset(name for name, _ in new)  # noqa: SLF001
+    return vc
+
+
+def _contained(
+    container: list[Any] | tuple[Any, ...] | dict[Any, Any], name: str | None, above: tuple[int, ...]
+) -> Iterator[tuple[str, Any]]:
+    """The variables in a plain container, by name.
+
+    Args:
+        container: a list, a tuple or a dict.
+        name: that of the container; None for a dict whose keys are whole names.
+        above: the containers on the way here: one of them may stand in itself.
+    """
+    if id(container) in above:
+        return
+    if isinstance(container, dict):
+        keys = list(map(repr, container)) if name is not None else list(container)
+        if len(set(keys)) < len(keys):  # different keys that are written alike
+            keys = [f'{key}#{index}' for index, key in enumerate(keys)]
+        pairs = zip(keys, list(container.values()), strict=True)
+    else:
+        pairs = zip(map(str, range(len(container))), container, strict=False)
+    for key, item in pairs:
+        if type(item) in _SETTINGS:
+            continue
+        path = key if name is None else f'{name}[{key}]'
+        if isinstance(item, BaseVar):
+            yield path, item
+        elif isinstance(item, Module):
+            yield from item.vars(path).items()
+        elif isinstance(item, _PLAIN):
+            yield from _contained(item, path, (*above, id(container)))

@@ -1,81 +1,29 @@
 """Trees of arrays, as other libraries keep models and optimizers: their leaves as variables with names, and back."""
 
 import copy
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import jax
 
+from objio.errors import UnsaveableError
+from objio.variables.containers import Container, take_apart
+from objio.variables.hidden import find_data, is_array
+from objio.variables.name_filter import Selector, chooser
 from objio.variables.values import is_value
 from objio.variables.variable import TreeVar, is_variable
 
 
-class Tree:
-    """A pytree whose values became variables; everything else in it stays as it was.
+class _Branch:
+    """A pytree, and what stands for its leaves: variables, opened containers, or the leaves themselves."""
 
-    Args:
-        tree: any pytree.
-        scope: stands before every name.
-        separator: stands between the parts of a leaf's path.
-
-    Attributes:
-        variables: name -> `TreeVar`, in the order of the leaves.
-        unsaved: name -> leaf, for the leaves that are no values: functions, str.
-
-    Raises:
-        TypeError: a leaf is a variable, a module, or an array of another library.
-        ValueError: two values have the same name, or one has the empty name.
-
-    Example:
-        >>> import numpy as np
-        >>> tree = Tree({'mu': [np.zeros(3), 1.5], 'name': 'adam'}, scope='opt.')
-        >>> list(tree.variables), tree.unsaved
-        (['opt.mu.0', 'opt.mu.1'], {'opt.name': 'adam'})
-        >>> tree.variables['opt.mu.1'].value = 2.5
-        >>> tree.rebuild()
-        {'mu': [array([0., 0., 0.]), 2.5], 'name': 'adam'}
-    """
-
-    def __init__(self, tree: Any, scope: str = '', separator: str = '.') -> None:
-        self.variables: dict[str, TreeVar] = {}
-        self.unsaved: dict[str, Any] = {}
-        self._naming = scope, separator
-        self._leaves: list[Any] = []
-        paths: dict[str, Any] = {}
-        found, self._structure = jax.tree_util.tree_flatten_with_path(tree)
-        for path, leaf in found:
-            name = scope + jax.tree_util.keystr(path, simple=True, separator=separator)
-            if is_value(leaf):
-                if name in paths or not name:
-                    raise ValueError(_no_name(name, [paths[name], path] if name else [path]))
-                paths[name] = path
-                self.variables[name] = TreeVar(leaf)
-                self._leaves.append(self.variables[name])
-            elif hidden := _hidden_values(leaf):
-                raise TypeError(f'from_tree: the leaf at {jax.tree_util.keystr(path) or "the root"} {hidden}')
-            else:
-                self.unsaved[name] = leaf
-                self._leaves.append(leaf)
+    def __init__(self, structure: Any, leaves: list[Any]) -> None:
+        self._structure = structure
+        self._leaves = leaves
 
     def rebuild(self) -> Any:
         """The tree as it was, with the values that its variables hold now."""
-        return self._filled([leaf.value if isinstance(leaf, TreeVar) else leaf for leaf in self._leaves])
-
-    def rest(self) -> dict[str, Any]:
-        """What a state of Flax has to have besides arrays: empty containers, None and text, by name."""
-        if not (_has_empty(self._structure) or any(isinstance(leaf, str) for leaf in self._leaves)):
-            return {}  # known before the paths, which cost more than all else
-        scope, separator = self._naming
-
-        def is_empty(node: Any) -> bool:
-            structure: Any = jax.tree_util.tree_structure(node)
-            return not structure.num_leaves  # also of None
-
-        found: dict[str, Any] = {}
-        for path, node in jax.tree_util.tree_flatten_with_path(self.rebuild(), is_leaf=is_empty)[0]:
-            if path and (is_empty(node) or isinstance(node, str)):
-                name = scope + jax.tree_util.keystr(path, simple=True, separator=separator)
-                found[name] = node if node is None or isinstance(node, str) else {}
-        return found
+        return self._filled([_current(leaf) for leaf in self._leaves])
 
     def _filled(self, leaves: list[Any]) -> Any:
         return jax.tree_util.tree_unflatten(self._structure, leaves)
@@ -98,6 +46,163 @@ class Tree:
         self.__dict__.update(state)
 
 
+class _Opened:
+    """A container that JAX does not know, with a branch for each of its items."""
+
+    def __init__(self, rebuild: Callable[[Sequence[Any]], Any], branches: list[_Branch]) -> None:
+        self._rebuild = rebuild
+        self._branches = branches
+
+    def rebuild(self) -> Any:
+        """The container as it was, with the values that its variables hold now."""
+        return self._rebuild([branch.rebuild() for branch in self._branches])
+
+
+class Tree(_Branch):
+    """A pytree whose values became variables; everything else in it stays as it was.
+
+    Containers that JAX does not know, such as a plain dataclass, are gone through as well.
+
+    Args:
+        tree: any pytree.
+        scope: stands before every name.
+        separator: stands between the parts of a leaf's path.
+        ignore: the names of leaves that stay as they are and are not saved.
+
+    Attributes:
+        variables: name -> `TreeVar`, in the order of the leaves.
+        unsaved: name -> leaf, for the leaves that are not saved: functions, str, and what is ignored.
+
+    Raises:
+        UnsaveableError: a leaf holds data that cannot be saved.
+        ValueError: two values have the same name, one has the empty name, or a name in `ignore` is that of no leaf.
+
+    Example:
+        >>> import numpy as np
+        >>> tree = Tree({'mu': [np.zeros(3), 1.5], 'name': 'adam'}, scope='opt.')
+        >>> list(tree.variables), tree.unsaved
+        (['opt.mu.0', 'opt.mu.1'], {'opt.name': 'adam'})
+        >>> tree.variables['opt.mu.1'].value = 2.5
+        >>> tree.rebuild()
+        {'mu': [array([0., 0., 0.]), 2.5], 'name': 'adam'}
+    """
+
+    def __init__(self, tree: Any, scope: str = '', separator: str = '.', ignore: Selector | None = None) -> None:
+        self.variables: dict[str, TreeVar] = {}
+        self.unsaved: dict[str, Any] = {}
+        self._naming = scope, separator
+        walk = _Walk(self, chooser(ignore, None) if ignore is not None else None)
+        super().__init__(*walk.branch(tree, ()))
+        walk.check_ignored()
+
+    def name_of(self, path: tuple[Any, ...]) -> str:
+        """The name of the leaf at a path."""
+        scope, separator = self._naming
+        return scope + jax.tree_util.keystr(path, simple=True, separator=separator)
+
+    def rest(self) -> dict[str, Any]:
+        """What a state of Flax has to have besides arrays: empty containers, None and text, by name."""
+        if not (_has_empty(self._structure) or any(isinstance(leaf, str) for leaf in self._leaves)):
+            return {}  # known before the paths, which cost more than all else
+
+        def is_empty(node: Any) -> bool:
+            structure: Any = jax.tree_util.tree_structure(node)
+            return not structure.num_leaves  # also of None
+
+        found: dict[str, Any] = {}
+        for path, node in jax.tree_util.tree_flatten_with_path(self.rebuild(), is_leaf=is_empty)[0]:
+            if path and (is_empty(node) or isinstance(node, str)):
+                found[self.name_of(path)] = node if node is None or isinstance(node, str) else {}
+        return found
+
+
+class _Walk:
+    """One walk over a tree, in which its leaves become variables."""
+
+    def __init__(self, tree: Tree, ignored: Callable[[str], bool] | None) -> None:
+        self._tree = tree
+        self._ignored = ignored
+        self._names: list[str] = []  # of all leaves, where some are to be ignored
+        self._paths: dict[str, Any] = {}
+        self._open: list[Any] = []  # the containers on the way to where the walk is
+
+    def branch(self, tree: Any, above: tuple[Any, ...]) -> tuple[Any, list[Any]]:
+        """The structure of a tree, and what stands for each of its leaves."""
+        found, structure = jax.tree_util.tree_flatten_with_path(tree)
+        return structure, [self._leaf((*above, *path), leaf) for path, leaf in found]
+
+    def check_ignored(self) -> None:
+        """Refuses names to ignore that no leaf has."""
+        if self._ignored is not None:
+            pass
+
+    def _leaf(self, path: tuple[Any, ...], leaf: Any) -> Any:
+        name = self._tree.name_of(path)
+        if self._ignored is not None:
+            self._names.append(name)
+            if self._ignored(name):
+                self._tree.unsaved[name] = leaf
+                return leaf
+        if is_value(leaf):
+            if name in self._paths or not name:
+                raise ValueError(_no_name(name, [self._paths[name], path] if name else [path]))
+            self._paths[name] = path
+            self._tree.variables[name] = TreeVar(leaf)
+            return self._tree.variables[name]
+        container = self._opened(path, leaf)
+        if container is None:
+            self._tree.unsaved[name] = leaf
+            return leaf
+        self._open.append(leaf)
+        try:
+            branches = [
+                _Branch(*self.branch(item, (*path, key)))
+                for key, item in zip(container.keys, container.items, strict=True)
+            ]
+        finally:
+            self._open.pop()
+        return _Opened(container.rebuild, branches)
+
+    def _opened(self, path: tuple[Any, ...], leaf: Any) -> Container | None:
+        """The container that a leaf is to JAX; None for a leaf that holds no data.
+
+        Raises:
+            UnsaveableError: it holds data and cannot be saved.
+        """
+        is_variables = is_variable(leaf) or callable(getattr(leaf, 'vars', None))
+        found = None if isinstance(leaf, type) else find_data(leaf)
+        if found is None and (isinstance(leaf, type) or not is_variables):
+            return None
+        place, kind = jax.tree_util.keystr(path) or 'the root', type(leaf).__name__
+        if is_variables:
+            cure = 'take it out of the tree and add it: module.vars() + VarCollection.from_tree(rest)'
+            said = f'is a {kind}, whose variables would not be saved; {cure}'
+        elif is_array(leaf):
+            cure = 'convert it first, as in numpy.asarray(leaf), or leaf[...] for a jax.Ref'
+            said = f'is a {kind}, an array of neither JAX nor NumPy, which would not be saved; {cure}'
+        elif any(leaf is container for container in self._open):
+            said = f'is the {kind} that it is in itself, and a tree has an end'
+        else:
+            container = None if callable(leaf) else take_apart(leaf)
+            if container is not None and find_data(container.others(leaf)) is None:
+                return container
+            said = (
+                f'is a {kind}, which JAX does not know as a tree, so that what it holds ({found}) would not be saved; '
+                'keep it as an array, a number, a list, a dict or a dataclass, or register its class with '
+                'jax.tree_util'
+            )
+        raise UnsaveableError(
+            f'from_tree: the leaf at {place} {said}. To leave it out: ignore={self._tree.name_of(path)!r}'
+        )
+
+
+def _current(leaf: Any) -> Any:
+    """A leaf of the tree to come."""
+    if isinstance(leaf, TreeVar):
+        return leaf.value
+    return leaf.rebuild() if isinstance(leaf, _Opened) else leaf
+
+
 def _has_empty(structure: Any) -> bool:
     """Whether there is a node without a leaf below it."""
     waiting = [structure]
@@ -108,19 +213,6 @@ def _has_empty(structure: Any) -> bool:
         if node.num_nodes > 1:
             waiting += node.children()
     return False
-
-
-def _hidden_values(leaf: Any) -> str:
-    """What to say of a leaf that is no value but holds some, which would silently not be saved; '' where it is none."""
-    if isinstance(leaf, type):
-        return ''
-    if is_variable(leaf) or callable(getattr(leaf, 'vars', None)):
-        cure = 'take it out of the tree and add it: module.vars() + VarCollection.from_tree(rest)'
-        return f'is a {type(leaf).__name__}, whose variables would not be saved; {cure}'
-    if hasattr(leaf, 'shape') and hasattr(leaf, 'dtype'):
-        cure = 'convert it first, as in numpy.asarray(leaf), or leaf[...] for a jax.Ref'
-        return f'is a {type(leaf).__name__}, an array of neither JAX nor NumPy, which would not be saved; {cure}'
-    return ''
 
 
 def _no_name(name: str, paths: list[Any]) -> str:

@@ -21,8 +21,35 @@ _KINDS: tuple[tuple[type, type], ...] = (
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value is a Python number itself; an instance of a subclass, an enum's member say, is not."""
-    return type(value) in SCALARS
+    """Whether a value is a Python number, also one of a class of its own that comes back from the bare number.
+
+    Example:
+        >>> import enum
+        >>> is_scalar(enum.IntEnum('Mode', ['FAST']).FAST), is_scalar(np.float64(1))
+        (True, False)
+    """
+    return type(value) in SCALARS or (
+        isinstance(value, SCALARS) and not isinstance(value, np.generic) and _comes_back(value)
+    )
+
+
+def number_type(value: Any) -> type:
+    """bool, int, float or complex, for a Python number of this type or of a subclass of it."""
+    kind = type(value)
+    return kind if kind in SCALARS else next(scalar for scalar in SCALARS if isinstance(value, scalar))
+
+
+def _comes_back(value: Any) -> bool:
+    """Whether a number of a class of its own can be made again of the bare number, with all that it has."""
+    kind, plain = type(value), number_type(value)
+    try:
+        made = kind(plain(value))
+        if made is value:
+            return True
+        alike = plain(made) == plain(value) or (value != value and made != made)  # noqa: PLR0124  # both NaN
+        return type(made) is kind and alike and bool(made.__getstate__() == value.__getstate__())
+    except Exception:  # noqa: BLE001  # the code of a foreign class
+        return False
 
 
 def is_tracer(value: Any) -> bool:
@@ -70,7 +97,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 def dtype_of(value: Any) -> Any:
     """The dtype of a value in native byte order, for NumPy's choice of one for a Python number."""
-    dtype = np.dtype(type(value)) if is_scalar(value) else value.dtype
+    dtype = np.dtype(number_type(value)) if is_scalar(value) else value.dtype
     return dtype.newbyteorder('=') if isinstance(dtype, np.dtype) else dtype
 
 
@@ -146,7 +173,7 @@ def fitted(current: Any, new: Any, name: str) -> Any:
         cure = '; assign(..., check=False) gives the variable a new shape' if not is_scalar(current) else ''
         raise ValueError(f'{name}: cannot assign {describe(new)}: the variable holds {describe(current)}{cure}')
     if is_scalar(current):
-        agree = _is_kind(dtype_of(new), type(current))
+        agree = _is_kind(dtype_of(new), number_type(current))
     elif is_scalar(new):
         return _number(current, new, name)
     else:
@@ -156,6 +183,8 @@ def fitted(current: Any, new: Any, name: str) -> Any:
             f'{name}: cannot assign {describe(new)}: the variable holds {describe(current)}; '
             'nothing is cast silently: convert the value first'
         )
+    if is_scalar(current) and type(current) not in SCALARS and not is_tracer(new):
+        return type(current)(number_type(current)(new))  # an enum's member stays one
     if isinstance(new, (np.ndarray, np.generic)) and isinstance(current, (jax.Array, jax.ShapeDtypeStruct)):
         return as_jax(new)
     return new
@@ -167,7 +196,8 @@ def _is_kind(dtype: Any, scalar: type) -> bool:
 
 def _number(current: Any, new: Any, name: str) -> Any:
     """The 0-d array that takes the place of `current` for the Python number `new`."""
-    wider = SCALARS[:1] if type(new) is bool else SCALARS[SCALARS.index(type(new)) :]
+    kind = number_type(new)
+    wider = SCALARS[:1] if kind is bool else SCALARS[SCALARS.index(kind) :]
     try:
         if not any(_is_kind(current.dtype, scalar) for scalar in wider):
             raise OverflowError

@@ -104,7 +104,11 @@ SUBJECTS: dict[str, tuple[Callable[[], Any], str, str]] = {
     'tree with a scope': (lambda: VarCollection.from_tree(TREE, 'état/', '/'), 'npz', '14544ac0b7586625'),
     'arrays by name': (lambda: {'a.b': np.float32(3), 'c': ramp(2, 0, 3)}, 'npz', '8146c923bba5bf64'),
     'number': (lambda: {'step': 12, 'big': 2**63, 'nan': float('nan')}, 'npz', 'e6894f53fcabc334'),
-    'safetensors': (lambda: {'w': ramp(2, 3), 'h': ramp(4, dtype=ml_dtypes.bfloat16)}, 'safetensors', '6079becbfce28a45'),
+    'safetensors': (
+        lambda: {'w': ramp(2, 3), 'h': ramp(4, dtype=ml_dtypes.bfloat16)},
+        'safetensors',
+        '6079becbfce28a45',
+    ),
     'msgpack': (lambda: TREE['opt'], 'msgpack', '2ed1dfa250e417c1'),
 }
 METADATA = {'epoch': 3, 'names': ['é', None, 1e-7]}

@@ -1,0 +1,127 @@
+"""What a module holds beside the variables that its `vars` finds: it is neither saved nor loaded, and a verb says so."""
+
+import collections
+import dataclasses
+import types
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from objio.errors import UnsaveableError
+from objio.messages import some, warn_user
+from objio.variables.collection import VarCollection
+from objio.variables.hidden import Found, find_data, is_array, items_of
+from objio.variables.module import Module, ModuleList, attributes
+from objio.variables.variable import is_variable, target, values_of
+
+_CONTAINERS = (
+    list,
+    tuple,
+    Mapping,
+    Set,
+    collections.deque,
+    collections.UserList,
+    types.SimpleNamespace,
+)
+_OWN_WALKS = (Module.vars, ModuleList.vars)
+
+_warned: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
+
+
+class Unsaved(NamedTuple):
+    """Something that no save of a module holds.
+
+    Attributes:
+        name: what it would be called in a collection.
+        data: the array or the variable.
+        certain: whether it is a variable that nothing but containers lead to, so that it belongs to the module.
+    """
+
+    name: str
+    data: Any
+    certain: bool
+
+    def __str__(self) -> str:
+        return str(Found(self.name, self.data))
+
+
+def check_unsaved(module: Module, vc: VarCollection, ignored: Callable[[str], bool] | None = None) -> list[str]:
+    """Says what a module holds beside the variables that will be saved or loaded.
+
+    A plain array among its attributes is a warning, one for each class and name. A variable in a container where
+    `vars` does not look is an error, as is a module that has arrays but no variables at all.
+
+    Args:
+        module: the module.
+        vc: its variables.
+        ignored: whether a name is left out on purpose.
+
+    Returns:
+        the names of all that was found.
+
+    Raises:
+        UnsaveableError: weights would be lost; the message names them, and says what to do.
+    """
+    every = list(_unsaved_in(module, vc))
+    found = [one for one in every if ignored is None or not ignored(one.name)]
+    kind = type(module).__name__
+    certain = [str(one) for one in found if one.certain]
+    if certain:
+        raise UnsaveableError(
+            f'{kind} holds variables where its vars() does not look, which would be neither saved nor loaded: '
+            f'{some(certain)}. Keep them in attributes, or in lists, tuples, dicts or a ModuleList among these, or '
+            f'give {kind} a vars() of its own; for the others alone pass its vars(), or ignore= their names'
+        )
+    if found and not len(vc):
+        raise UnsaveableError(
+            f'{kind} has no variables, and what it holds would be neither saved nor loaded: {some(map(str, found))}. '
+            'Make arrays variables (TrainVar, StateVar); of a module of another library make a collection: '
+            'VarCollection.from_tree(...)'
+        )
+    told = _warned.setdefault(type(module), set())
+    for one in found:
+        if one.name not in told:
+            told.add(one.name)
+            warn_user(
+                f'{one} is no variable of {kind}, so it is neither saved nor loaded. Make it a StateVar or a TrainVar; '
+                f'or leave it out and say so: ignore={one.name!r}'
+            )
+    return [one.name for one in every]
+
+
+def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
+    variables = [target(variable) for variable in vc.values()]
+    # An array that is at this moment the value of a variable is saved with it.
+    known = {id(thing) for thing in (*variables, *values_of(variables))}
+    seen: dict[int, Any] = {}  # kept, so that no number is given again
+    waiting: list[tuple[str, Any]] = [(f'({type(module).__name__})', module)]
+    while waiting:
+        name, thing = waiting.pop()
+        if id(thing) in known or id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        if is_variable(thing):
+            if id(target(thing)) not in known:
+                yield Unsaved(name, thing, certain=True)
+        elif is_array(thing):
+            yield Unsaved(name, thing, certain=False)
+        elif isinstance(thing, Module):
+            # A class with a `vars` of its own knows what it leaves out.
+            if type(thing).vars in _OWN_WALKS or not len(vc):
+                here = f'{name}({type(thing).__name__})' if thing is not module else name
+                inner = list(attributes(thing, here))
+                if isinstance(thing, ModuleList):
+                    inner += [(f'{here}[{index}]', item) for index, item in enumerate(thing)]
+                waiting += reversed(inner)
+        elif isinstance(thing, VarCollection):
+            waiting += [(f'{name}.{key}', variable) for key, variable in reversed(thing.items())]
+        elif _is_container(thing):
+            waiting += [(f'{name}{key}', item) for key, item in reversed(list(items_of(thing)))]
+        elif found := find_data(thing, arrays=True, known=known):
+            yield Unsaved(f'{name}{found.path}', found.data, certain=False)
+
+
+def _is_container(thing: Any) -> bool:
+    if callable(thing) or isinstance(thing, type):
+        return False
+    return isinstance(thing, _CONTAINERS) or dataclasses.is_dataclass(thing)
