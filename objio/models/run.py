@@ -12,9 +12,10 @@ from objio.errors import FormatError
 from objio.io import files
 from objio.io.metrics import CONFIG_KEY, decode
 from objio.io.table import some
+from objio.messages import nearest
 from objio.models import history, sessions
 from objio.models.leaves import flat
-from objio.models.names import check_name, nearest
+from objio.models.names import check_name
 
 WEIGHTS = 'model.npz'
 

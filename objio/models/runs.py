@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast, overload
 
 from objio.io.table import some
+from objio.messages import nearest
 from objio.models import run_table
-from objio.models.names import nearest
 from objio.models.run import Run, chosen, is_missing, is_run
 
 _MISSING = object()
