@@ -1,8 +1,11 @@
-"""What messages are made of: the first few of many names, and warnings that point at the user's line."""
+"""Parts of messages that every room uses: a few of many names, the nearest name, and warnings at the user's line."""
 
+import difflib
 import inspect
 import warnings
 from collections.abc import Iterable
+
+_COMPARED = 1000  # names; comparing one takes up to 0.1 ms
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:
@@ -14,6 +17,20 @@ def some(names: Iterable[str], limit: int = 5) -> str:
     """
     names = list(names)
     return ', '.join(names[:limit]) + (f', … {len(names) - limit} more' if len(names) > limit else '')
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The part of a message that names what was perhaps meant; '' where nothing is near.
+
+    Of very many names only those whose length is nearest are compared.
+
+    Example:
+        >>> nearest('los', ['loss', 'accuracy'])
+        " (did you mean 'loss'?)"
+    """
+    known = sorted(known, key=lambda other: abs(len(other) - len(name)))[:_COMPARED]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f' (did you mean {near[0]!r}?)' if near else ''
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:

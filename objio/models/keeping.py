@@ -15,9 +15,8 @@ import jax
 from objio.errors import ConfigConflict, FormatError
 from objio.formats.manifest import check_metadata
 from objio.io.files import opened
-from objio.messages import some
+from objio.messages import nearest, some
 from objio.models import sessions
-from objio.models.names import nearest
 from objio.models.record import COPY, WEIGHTS, checksum, read_copy, write_copy
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from objio.errors import FormatError
 from objio.io import files
 from objio.io.metrics import CONFIG_KEY, decode
-from objio.messages import some
+from objio.messages import nearest, some
 from objio.models import history, sessions
 from objio.models.leaves import flat
-from objio.models.names import check_name, nearest
+from objio.models.names import check_name
 
 WEIGHTS = 'model.npz'
 

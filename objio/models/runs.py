@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast, overload
 
-from objio.messages import some
+from objio.messages import nearest, some
 from objio.models import run_table
-from objio.models.names import nearest
 from objio.models.run import Run, chosen, is_missing, is_run
 
 _MISSING = object()
