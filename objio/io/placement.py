@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from objio.errors import MismatchError
 from objio.io.arrays import SMALL
 from objio.io.parts import Box, Parts
 from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
@@ -124,7 +125,10 @@ def _as_they_are(*arrays: jax.Array) -> tuple[jax.Array, ...]:
 
 def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
     if is_scalar(value):
-        return type(value)(array.item())
+        try:
+            return type(value)(array.item())
+        except ValueError as error:  # an enum without such a member, say
+            raise MismatchError(f'{error}: the model holds {value!r} there; nothing was assigned') from error
     if isinstance(value, np.generic):
         return array[()]
     if isinstance(value, np.ndarray):

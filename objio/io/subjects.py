@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from objio.variables import Module, VarCollection, is_variable
-from objio.variables.name_filter import Selector, chooser
+from objio.variables.name_filter import NameFilter, Selector, check_ignored
 from objio.variables.unsaved import check_unsaved
 
 _LOG = logging.getLogger('objio')
@@ -70,10 +70,12 @@ def state_to_save(subject: Any, vc: VarCollection, ignore: Selector | None = Non
         vc: its variables.
         ignore: names that are left out.
     """
-    ignored = None if ignore is None else chooser(ignore, None)
-    if isinstance(subject, Module):
-        check_unsaved(subject, vc, ignored)
-    return vc if ignored is None else vc.without(ignored)
+    ignored = NameFilter.of(ignore, 'ignore')
+    others = check_unsaved(subject, vc, ignored) if isinstance(subject, Module) else []
+    if ignored is None:
+        return vc
+    check_ignored(ignored, [*vc.keys(), *others])
+    return vc.without(ignored)
 
 
 def _variables_of(subject: Any) -> VarCollection | None:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey
 
-_RANDOM = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+RANDOM = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
+"""NumPy's sources of random numbers, whose state goes on with every number."""
+
 _WORD = 64  # bits
 
 
@@ -118,7 +120,7 @@ def _kind_of(thing: Any) -> _Kind | None:
         return _SEQUENCE
     if isinstance(thing, types.SimpleNamespace) or dataclasses.is_dataclass(thing):
         return _RECORD
-    return _GENERATOR if isinstance(thing, _RANDOM) else None
+    return _GENERATOR if isinstance(thing, RANDOM) else None
 
 
 def _take_mapping(thing: Mapping[Any, Any]) -> tuple[list[Any], list[Any]]:

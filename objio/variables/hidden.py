@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from objio.variables.containers import attributes_of
+from objio.variables.containers import RANDOM, attributes_of
 from objio.variables.values import describe, is_value
 from objio.variables.variable import is_variable
 
@@ -35,6 +35,7 @@ _STRUCTURE = (
     os.PathLike,
     re.Pattern,
 )
+_CONTAINERS = (list, tuple, Mapping, Set, collections.deque, collections.UserList)
 _BYTES = (bytes, bytearray, memoryview, array.array, mmap.mmap)
 _JAX = ('jax', 'jaxlib')  # whose objects say where and how, and are no data but for its arrays
 _MOST = 10_000  # things that are looked at: an attribute may lead to a whole program
@@ -64,7 +65,7 @@ def find_data(thing: Any, *, arrays: bool = False, known: Container[int] = ()) -
 
     Args:
         thing: anything.
-        arrays: whether only arrays and variables count.
+        arrays: whether only arrays, variables and random generators count.
         known: the `id` of things that do not count.
 
     Example:
@@ -85,7 +86,7 @@ def _data_in(thing: Any, *, arrays: bool, known: Container[int]) -> Iterator[Fou
         if isinstance(here, _STRUCTURE) or id(here) in seen or id(here) in known:
             continue
         seen[id(here)] = here
-        if is_array(here) or is_variable(here):
+        if is_array(here) or is_variable(here) or isinstance(here, RANDOM):
             yield Found(path, here)
             continue
         if type(here).__module__.partition('.')[0] in _JAX and not isinstance(here, functools.partial):
@@ -100,7 +101,7 @@ def _data_in(thing: Any, *, arrays: bool, known: Container[int]) -> Iterator[Fou
             continue
         inner = list(items_of(here))
         waiting += [(f'{path}{key}', item, arrays) for key, item in inner]
-        if not inner and not arrays and _is_opaque(here):
+        if not arrays and _is_opaque(here, seen_into=bool(inner)):
             yield Found(path, here)
 
 
@@ -120,20 +121,24 @@ def items_of(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from (('.func', thing.func), ('.args', thing.args), ('.keywords', thing.keywords))
     elif isinstance(thing, Mapping):
         yield from ((f'[{key!r}]', item) for key, item in list(thing.items()))
-    elif isinstance(thing, (list, tuple, Set, collections.deque, collections.UserList)):
+    elif isinstance(thing, _CONTAINERS):
         yield from ((f'[{index}]', item) for index, item in enumerate(list(thing)))
     yield from ((f'.{name}', value) for name, value in list(attributes_of(thing)))
 
 
-def _is_opaque(thing: Any) -> bool:
-    """Whether a thing has a state that can only be seen as a pickle, or not at all: a datetime, an iterator, a lock."""
-    if isinstance(thing, (Mapping, list, tuple, Set, collections.deque, collections.UserList)):
+def _is_opaque(thing: Any, *, seen_into: bool) -> bool:
+    """Whether a thing has a state that only a pickle shows, or nothing: a datetime, a generator, a lock.
+
+    Args:
+        thing: anything.
+        seen_into: whether it has items or attributes.
+    """
+    plain = type(thing).__reduce_ex__ is object.__reduce_ex__ and type(thing).__reduce__ is object.__reduce__
+    if isinstance(thing, _CONTAINERS) or (plain and seen_into):
         return False
     try:
         reduced = thing.__reduce_ex__(4)
     except Exception:  # noqa: BLE001  # the code of a foreign class: nobody knows what it holds
         return True
-    if isinstance(reduced, str):
-        return False  # a name
-    _, args, *rest = reduced
-    return find_data([args, *rest]) is not None
+    # A str is the name of something that stands in a module.
+    return not isinstance(reduced, str) and find_data(reduced[1:]) is not None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from objio.messages import nearest
+from objio.messages import nearest, some, warn_user
 
 Selector = str | re.Pattern[str] | Callable[[str], bool] | Iterable['Selector']
 """What `only` and `skip` take.
@@ -142,6 +142,20 @@ def beginnings(name: str) -> Iterator[str]:
     for end in _END.finditer(name):
         yield name[: end.start()]
         yield name[: end.end()]
+
+
+def check_ignored(ignored: NameFilter, names: Collection[str]) -> None:
+    """Refuses literal names to ignore that are those of nothing, and warns of other entries that take nothing.
+
+    Raises:
+        ValueError: a literal name takes none of the names.
+    """
+    found = ignored.unmatched(names)
+    if found.literals:
+        wrong = ', '.join(f'{entry}{near}' for entry, near in found.literals.items())
+        raise ValueError(f'{wrong}: nothing here has this name, so nothing was saved; the names are {some(names)}')
+    for entry in found.others:
+        warn_user(f'{entry} ignores nothing: no name fits it')
 
 
 def written(function: Callable[..., Any]) -> str:

@@ -9,7 +9,7 @@ import jax
 from objio.errors import UnsaveableError
 from objio.variables.containers import Container, take_apart
 from objio.variables.hidden import find_data, is_array
-from objio.variables.name_filter import Selector, chooser
+from objio.variables.name_filter import NameFilter, Selector, check_ignored
 from objio.variables.values import is_value
 from objio.variables.variable import TreeVar, is_variable
 
@@ -91,7 +91,7 @@ class Tree(_Branch):
         self.variables: dict[str, TreeVar] = {}
         self.unsaved: dict[str, Any] = {}
         self._naming = scope, separator
-        walk = _Walk(self, chooser(ignore, None) if ignore is not None else None)
+        walk = _Walk(self, NameFilter.of(ignore, 'ignore'))
         super().__init__(*walk.branch(tree, ()))
         walk.check_ignored()
 
@@ -119,7 +119,7 @@ class Tree(_Branch):
 class _Walk:
     """One walk over a tree, in which its leaves become variables."""
 
-    def __init__(self, tree: Tree, ignored: Callable[[str], bool] | None) -> None:
+    def __init__(self, tree: Tree, ignored: NameFilter | None) -> None:
         self._tree = tree
         self._ignored = ignored
         self._names: list[str] = []  # of all leaves, where some are to be ignored
@@ -134,7 +134,7 @@ class _Walk:
     def check_ignored(self) -> None:
         """Refuses names to ignore that no leaf has."""
         if self._ignored is not None:
-            pass
+            check_ignored(self._ignored, self._names)
 
     def _leaf(self, path: tuple[Any, ...], leaf: Any) -> Any:
         name = self._tree.name_of(path)
@@ -181,16 +181,16 @@ class _Walk:
             cure = 'convert it first, as in numpy.asarray(leaf), or leaf[...] for a jax.Ref'
             said = f'is a {kind}, an array of neither JAX nor NumPy, which would not be saved; {cure}'
         elif any(leaf is container for container in self._open):
-            said = f'is the {kind} that it is in itself, and a tree has an end'
+            said = f'is the {kind} that holds it, and a tree must have an end'
         else:
             container = None if callable(leaf) else take_apart(leaf)
             if container is not None and find_data(container.others(leaf)) is None:
                 return container
-            said = (
-                f'is a {kind}, which JAX does not know as a tree, so that what it holds ({found}) would not be saved; '
-                'keep it as an array, a number, a list, a dict or a dataclass, or register its class with '
-                'jax.tree_util'
-            )
+            if found.path:
+                cure = 'keep it in a list, a dict or a dataclass, or register its class with jax.tree_util'
+                said = f'is a {kind}, no tree that JAX knows, so its {found} would not be saved; {cure}'
+            else:
+                said = f'is a {kind}, no array and no number, so it would not be saved; keep it as one of these'
         raise UnsaveableError(
             f'from_tree: the leaf at {place} {said}. To leave it out: ignore={self._tree.name_of(path)!r}'
         )

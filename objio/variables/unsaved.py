@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import types
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -12,6 +12,7 @@ from objio.messages import some, warn_user
 from objio.variables.collection import VarCollection
 from objio.variables.hidden import Found, find_data, is_array, items_of
 from objio.variables.module import Module, ModuleList, attributes
+from objio.variables.name_filter import NameFilter
 from objio.variables.variable import is_variable, target, values_of
 
 _CONTAINERS = (
@@ -45,7 +46,7 @@ class Unsaved(NamedTuple):
         return str(Found(self.name, self.data))
 
 
-def check_unsaved(module: Module, vc: VarCollection, ignored: Callable[[str], bool] | None = None) -> list[str]:
+def check_unsaved(module: Module, vc: VarCollection, ignored: NameFilter | None = None) -> list[str]:
     """Says what a module holds beside the variables that will be saved or loaded.
 
     A plain array among its attributes is a warning, one for each class and name. A variable in a container where
@@ -54,7 +55,7 @@ def check_unsaved(module: Module, vc: VarCollection, ignored: Callable[[str], bo
     Args:
         module: the module.
         vc: its variables.
-        ignored: whether a name is left out on purpose.
+        ignored: the names that are left out on purpose.
 
     Returns:
         the names of all that was found.
@@ -114,7 +115,7 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
                     inner += [(f'{here}[{index}]', item) for index, item in enumerate(thing)]
                 waiting += reversed(inner)
         elif isinstance(thing, VarCollection):
-            waiting += [(f'{name}.{key}', variable) for key, variable in reversed(thing.items())]
+            waiting += [(f'{name}.{key}', variable) for key, variable in reversed(list(thing.items()))]
         elif _is_container(thing):
             waiting += [(f'{name}{key}', item) for key, item in reversed(list(items_of(thing)))]
         elif found := find_data(thing, arrays=True, known=known):

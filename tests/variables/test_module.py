@@ -16,7 +16,7 @@ class Dense(Module):
         self.name = 'dense'
         self.w = TrainVar(jnp.zeros((2, 3)))
         self.b = None
-        self.hidden = [TrainVar(jnp.zeros(9))]
+        self.sizes = [2, 3]
 
     def __call__(self, x: Any) -> Any:
         return x @ self.w.value
@@ -67,6 +67,113 @@ def test_a_shared_module_has_all_its_names() -> None:
     vc = ModuleList([dense, dense]).vars()
     assert len(vc) == 2
     assert [group.names for group in vc.groups()] == [('(ModuleList)[0](Dense).w', '(ModuleList)[1](Dense).w')]
+
+
+class Stack(Module):
+    """Modules and variables in every plain container, beside attributes."""
+
+    def __init__(self) -> None:
+        self.layers = [Dense(), 'note', None, (TrainVar(jnp.zeros(1)),)]
+        self.heads = {'a': Dense(), 1: StateVar(0), '1': [Dense()]}
+        self.last = Dense()
+
+
+STACK = [
+    '(Stack).last(Dense).w',
+    '(Stack).layers[0](Dense).w',
+    '(Stack).layers[3][0]',
+    "(Stack).heads['a'](Dense).w",
+    '(Stack).heads[1]',
+    "(Stack).heads['1'][0](Dense).w",
+]
+
+
+def test_plain_containers_are_gone_through() -> None:
+    """What lists, tuples and dicts hold is found, behind all attributes, by position or key."""
+    assert list(Stack().vars().keys()) == STACK
+
+
+def test_what_containers_hold_comes_behind_the_attributes_of_all_modules() -> None:
+    """Also where the container belongs to a module within: the names of Objax's walk keep their places."""
+
+    class Outer(Module):
+        def __init__(self) -> None:
+            self.stack = Stack()
+            self.w = TrainVar(jnp.zeros(1))
+
+    names = [f'(Outer).stack{name}' for name in STACK]
+    assert list(Outer().vars().keys()) == [names[0], '(Outer).w', *names[1:]]
+    assert list((Outer().vars('a') + VarCollection()).keys())[1] == 'a(Outer).w'
+
+
+def test_a_container_gives_no_second_name() -> None:
+    """A variable that an attribute leads to has no further name from a list: files stay what they were."""
+
+    class Loop(Module):
+        def __init__(self) -> None:
+            self.layers: list[Module] = []
+            self.first, self.second = Dense(), Dense()
+            self.layers += [self.first, self.second, Dense()]
+            self.refs = (TrainRef(self.first.w),)
+
+    assert list(Loop().vars().keys()) == [
+        '(Loop).first(Dense).w',
+        '(Loop).second(Dense).w',
+        '(Loop).layers[2](Dense).w',
+    ]
+
+
+def test_two_containers_with_one_variable_give_it_two_names() -> None:
+    """As two attributes do."""
+
+    class Twice(Module):
+        def __init__(self) -> None:
+            var = TrainVar(jnp.zeros(1))
+            self.a, self.b = [var], {'x': var}
+
+    assert [group.names for group in Twice().vars().groups()] == [('(Twice).a[0]', "(Twice).b['x']")]
+
+
+def test_circles_through_containers_end() -> None:
+    """A parent among the children's containers, a list in itself, a module in its own list."""
+
+    class Node(Module):
+        def __init__(self, parent: 'Node | None' = None) -> None:
+            self.w = TrainVar(jnp.zeros(1))
+            self.children: list[Any] = []
+            self.above = [parent, self]
+            self.children.append(self.children)
+
+    root = Node()
+    root.children.append(Node(root))
+    assert list(root.vars().keys()) == ['(Node).w', '(Node).children[1](Node).w']
+
+
+def test_keys_that_are_written_alike_lose_nothing() -> None:
+    """Their positions tell them apart."""
+
+    class Key:
+        def __repr__(self) -> str:
+            return 'key'
+
+    class Held(Module):
+        def __init__(self) -> None:
+            self.table = {Key(): StateVar(0), Key(): StateVar(1)}
+
+    assert list(Held().vars().keys()) == ['(Held).table[key#0]', '(Held).table[key#1]']
+
+
+def test_attributes_of_a_module_list_are_found() -> None:
+    """Behind the items, which are all that Objax looks at."""
+    modules = ModuleList([Dense(), [Dense()]])
+    modules.scale = TrainVar(jnp.zeros(1))
+    modules.more = {'a': Dense()}
+    assert list(modules.vars().keys()) == [
+        '(ModuleList)[0](Dense).w',
+        '(ModuleList)[1][0](Dense).w',
+        '(ModuleList).scale',
+        "(ModuleList).more['a'](Dense).w",
+    ]
 
 
 def test_vars_may_be_written_anew() -> None:
