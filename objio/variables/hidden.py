@@ -17,7 +17,7 @@ import numpy as np
 
 from objio.variables.containers import RANDOM, attributes_of
 from objio.variables.values import describe, is_value
-from objio.variables.variable import is_variable
+from objio.variables.variable import is_variable, target
 
 # What says how something is done, and never holds what was learnt.
 _STRUCTURE = (
@@ -86,7 +86,11 @@ def _data_in(thing: Any, *, arrays: bool, known: Container[int]) -> Iterator[Fou
         if isinstance(here, _STRUCTURE) or id(here) in seen or id(here) in known:
             continue
         seen[id(here)] = here
-        if is_array(here) or is_variable(here) or isinstance(here, RANDOM):
+        if is_variable(here):
+            if id(target(here)) not in known:  # a reference stands for what it refers to
+                yield Found(path, here)
+            continue
+        if is_array(here) or isinstance(here, RANDOM):
             yield Found(path, here)
             continue
         if type(here).__module__.partition('.')[0] in _JAX and not isinstance(here, functools.partial):
@@ -133,7 +137,8 @@ def _is_opaque(thing: Any, *, seen_into: bool) -> bool:
         thing: anything.
         seen_into: whether it has items or attributes.
     """
-    plain = type(thing).__reduce_ex__ is object.__reduce_ex__ and type(thing).__reduce__ is object.__reduce__
+    cls: Any = type(thing)
+    plain = cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__
     if isinstance(thing, _CONTAINERS) or (plain and seen_into):
         return False
     try:

@@ -169,9 +169,9 @@ class _Walk:
         Raises:
             UnsaveableError: it holds data and cannot be saved.
         """
-        is_variables = is_variable(leaf) or callable(getattr(leaf, 'vars', None))
-        found = None if isinstance(leaf, type) else find_data(leaf)
-        if found is None and (isinstance(leaf, type) or not is_variables):
+        is_variables = is_variable(leaf) or (callable(getattr(leaf, 'vars', None)) and not isinstance(leaf, type))
+        found = find_data(leaf)
+        if found is None and not is_variables:
             return None
         place, kind = jax.tree_util.keystr(path) or 'the root', type(leaf).__name__
         if is_variables:
@@ -186,7 +186,7 @@ class _Walk:
             container = None if callable(leaf) else take_apart(leaf)
             if container is not None and find_data(container.others(leaf)) is None:
                 return container
-            if found.path:
+            if found is not None and found.path:
                 cure = 'keep it in a list, a dict or a dataclass, or register its class with jax.tree_util'
                 said = f'is a {kind}, no tree that JAX knows, so its {found} would not be saved; {cure}'
             else:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from objio.errors import UnsaveableError
 from objio.messages import some, warn_user
 from objio.variables.collection import VarCollection
+from objio.variables.containers import RANDOM
 from objio.variables.hidden import Found, find_data, is_array, items_of
 from objio.variables.module import Module, ModuleList, attributes
 from objio.variables.name_filter import NameFilter
@@ -104,7 +105,7 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
         if is_variable(thing):
             if id(target(thing)) not in known:
                 yield Unsaved(name, thing, certain=True)
-        elif is_array(thing):
+        elif is_array(thing) or isinstance(thing, RANDOM):
             yield Unsaved(name, thing, certain=False)
         elif isinstance(thing, Module):
             # A class with a `vars` of its own knows what it leaves out.
