@@ -134,9 +134,54 @@ def _(w: Any) -> None:
 @case('a tree with a variable, a module, or an array of another library among its leaves')
 def _(w: Any) -> None:
     for leaf in [objio.TrainVar(jnp.ones(2)), jax.new_ref(jnp.ones(2))]:
-        with pytest.raises(TypeError, match='would not be saved'):
+        with pytest.raises(objio.UnsaveableError, match='would not be saved'):
             objio.save_var_collection('new.npz', {'w': jnp.ones(2), 'rest': leaf})
     objio.save_var_collection('new.npz', {'net': w.net})
+
+
+@case('a tree with anything else that holds data: a set of numbers, bytes, an object with an array in it')
+def _(w: Any) -> None:
+    for leaf in [{1.5}, b'abc', Holder(jnp.ones(2))]:
+        with pytest.raises(objio.UnsaveableError, match=r"at \['rest'\]"):
+            objio.save_var_collection('new.npz', {'w': jnp.ones(2), 'rest': leaf})
+    w.ckpt.save({'rest': {1.5}}, 3)
+
+
+class Holder(objio.Module):
+    """A module, or an object, with something in it."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+@case('a module with variables in a set, a deque, a dataclass, a collection')
+def _(w: Any) -> None:
+    objio.save_var_collection('new.npz', Holder({w.net}))
+
+
+@case('a module without variables that holds arrays')
+def _(w: Any) -> None:
+    w.ckpt.save(Holder(jnp.ones(2)), 3)
+
+
+@case('a module that holds arrays beside its variables')
+def _(w: Any) -> None:
+    w.net.scale = jnp.ones(2)
+    with pytest.warns(UserWarning, match='scale is no variable'):
+        objio.load_var_collection('net.npz', w.net, only='(Linear).w')
+
+
+@case('a name in ignore= that nothing has')
+def _(w: Any) -> None:
+    with pytest.raises(ValueError, match='did you mean'):
+        objio.save_var_collection('new.npz', {'opt': 1.0}, ignore='otp')
+    w.ckpt.save(w.net, 3, ignore='(Linear).W')
+
+
+@case('nothing at all, {}')
+def _(w: Any) -> None:
+    objio.save_var_collection('new.npz', {})
+    Path('new.npz').unlink()
 
 
 @case('a file object in text mode')
