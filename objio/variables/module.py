@@ -10,7 +10,8 @@ from objio.variables.portable import Portable, freeze
 from objio.variables.variable import BaseVar, target
 
 _PLAIN = (list, tuple, dict)
-_SETTINGS = frozenset({bool, int, float, complex, str, bytes, type(None)})
+SETTINGS = frozenset({bool, int, float, complex, str, bytes, type(None)})
+"""The types of attributes that hold nothing to save, known at once."""
 
 
 class _Walks(threading.local):
@@ -58,8 +59,7 @@ class Module(Portable):
         Returns:
             A new `VarCollection`.
         """
-        here = f'{scope}({type(self).__name__})'
-        return _collected(self, attributes(self, here))
+        return _collected(self, f'{scope}({type(self).__name__})', _attributes(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; a subclass defines it."""
@@ -86,9 +86,8 @@ class ModuleList(Module, list[Any]):
 
         Attributes that the list was given are no part of Objax's walk, and come last.
         """
-        here = f'{scope}({type(self).__name__})'
-        items = ((f'{here}[{index}]', item) for index, item in enumerate(self))
-        return _collected(self, items, attributes(self, here))
+        items = ((f'[{index}]', item) for index, item in enumerate(self))
+        return _collected(self, f'{scope}({type(self).__name__})', items, _attributes(self))
 
     @overload
     def __getitem__(self, key: SupportsIndex) -> Any: ...
@@ -118,51 +117,50 @@ class ModuleList(Module, list[Any]):
         return new
 
 
-def attributes(module: Module, here: str) -> Iterator[tuple[str, Any]]:
-    """The attributes of a module, each with its name in a collection.
-
-    Args:
-        module: the module.
-        here: what stands before the names: the path to the module, with its class.
-    """
+def _attributes(module: Module) -> Iterator[tuple[str, Any]]:
+    """The attributes of a module that may hold variables, each with the end of its name."""
     for name, attribute in module.__dict__.items():
-        yield (here if name == '__wrapped__' and isinstance(attribute, Module) else f'{here}.{name}'), attribute
+        if type(attribute) not in SETTINGS:
+            yield ('' if name == '__wrapped__' and isinstance(attribute, Module) else f'.{name}'), attribute
 
 
 def _collected(
-    module: Module, things: Iterable[tuple[str, Any]], others: Iterable[tuple[str, Any]] = ()
+    module: Module, here: str, things: Iterable[tuple[str, Any]], others: Iterable[tuple[str, Any]] = ()
 ) -> VarCollection:
     """The variables in what a module holds: first those that Objax's walk finds, then those in plain containers.
 
     Args:
         module: where the walk is.
-        things: its variables and modules, each with its name; and anything else.
+        here: the name of the module.
+        things: its variables and modules, each with the end of its name; and anything else.
         others: more of them, which Objax does not look at.
     """
-    vc = VarCollection()
     if id(module) in _walks.modules:
-        return vc
-    late = VarCollection()
+        return VarCollection()
+    pairs: list[tuple[str, Any]] = []
+    late: dict[str, Any] = {}
     _walks.modules.add(id(module))
     try:
         for name, thing in things:
             if isinstance(thing, BaseVar):
-                vc[name] = thing
+                pairs.append((here + name, thing))
             elif isinstance(thing, Module):
-                found = thing.vars(name)
-                behind = found._late  # noqa: SLF001  # a friend
-                vc.update((key, var) for key, var in found.items() if key not in behind)
-                late.update((key, var) for key, var in found.items() if key in behind)
-            elif isinstance(thing, _PLAIN):
-                late.update(_contained(thing, name, ()))
-        late.update(_contained(dict(others), None, ()))
+                found = thing.vars(here + name)
+                behind = getattr(found, '_late', ())  # a vars of somebody else's may give any mapping
+                pairs += (pair for pair in found.items() if pair[0] not in behind) if behind else found.items()
+                late |= {key: found[key] for key in found.keys() if key in behind} if behind else {}  # noqa: SIM118  # iterates variables
+            elif isinstance(thing, _PLAIN) and thing:
+                late.update(_contained(thing, here + name, ()))
+        for name, thing in others:
+            late.update(_contained({here + name: thing}, None, ()))
     finally:
         _walks.modules.discard(id(module))
-    known = {id(target(var)) for var in vc.values()}
-    new = [(name, var) for name, var in late.items() if id(target(var)) not in known]
-    if new:
+    vc = VarCollection(pairs)
+    if late:
+        known = {id(target(variable)) for variable in vc.values()}
+        new = {name: variable for name, variable in late.items() if id(target(variable)) not in known}
         vc.update(new)
-        vc._late = frozenset(name for name, _ in new)  # noqa: SLF001
+        vc._late = frozenset(new)  # noqa: SLF001
     return vc
 
 
@@ -186,7 +184,7 @@ def _contained(
     else:
         pairs = zip(map(str, range(len(container))), container, strict=False)
     for key, item in pairs:
-        if type(item) in _SETTINGS:
+        if type(item) in SETTINGS:
             continue
         path = key if name is None else f'{name}[{key}]'
         if isinstance(item, BaseVar):

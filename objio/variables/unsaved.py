@@ -12,9 +12,9 @@ from objio.messages import some, warn_user
 from objio.variables.collection import VarCollection
 from objio.variables.containers import RANDOM
 from objio.variables.hidden import Found, find_data, is_array, items_of
-from objio.variables.module import Module, ModuleList, attributes
+from objio.variables.module import SETTINGS, Module, ModuleList
 from objio.variables.name_filter import NameFilter
-from objio.variables.variable import is_variable, target, values_of
+from objio.variables.variable import is_variable, target, targets_of, values_of
 
 _CONTAINERS = (
     list,
@@ -92,35 +92,40 @@ def check_unsaved(module: Module, vc: VarCollection, ignored: NameFilter | None 
 
 
 def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
-    variables = [target(variable) for variable in vc.values()]
+    variables = targets_of(vc.values())
     # An array that is at this moment the value of a variable is saved with it.
     known = {id(thing) for thing in (*variables, *values_of(variables))}
     seen: dict[int, Any] = {}  # kept, so that no number is given again
     waiting: list[tuple[str, Any]] = [(f'({type(module).__name__})', module)]
     while waiting:
         name, thing = waiting.pop()
-        if id(thing) in known or id(thing) in seen:
+        if id(thing) in seen:
             continue
         seen[id(thing)] = thing
-        if is_variable(thing):
+        inner: list[tuple[str, Any]] = []
+        if isinstance(thing, Module):
+            # A class with a `vars` of its own knows what it leaves out.
+            if type(thing).vars in _OWN_WALKS or not len(vc):
+                inner = [(f'.{key}', item) for key, item in thing.__dict__.items() if id(item) not in known]
+                if isinstance(thing, ModuleList):
+                    inner += [(f'[{index}]', item) for index, item in enumerate(thing) if id(item) not in known]
+        elif type(thing) in (list, tuple):
+            inner = [(f'[{index}]', item) for index, item in enumerate(thing) if type(item) not in SETTINGS]
+        elif is_variable(thing):
             if id(target(thing)) not in known:
                 yield Unsaved(name, thing, certain=True)
         elif is_array(thing) or isinstance(thing, RANDOM):
             yield Unsaved(name, thing, certain=False)
-        elif isinstance(thing, Module):
-            # A class with a `vars` of its own knows what it leaves out.
-            if type(thing).vars in _OWN_WALKS or not len(vc):
-                here = f'{name}({type(thing).__name__})' if thing is not module else name
-                inner = list(attributes(thing, here))
-                if isinstance(thing, ModuleList):
-                    inner += [(f'{here}[{index}]', item) for index, item in enumerate(thing)]
-                waiting += reversed(inner)
         elif isinstance(thing, VarCollection):
-            waiting += [(f'{name}.{key}', variable) for key, variable in reversed(list(thing.items()))]
+            inner = [(f'.{key}', variable) for key, variable in thing.items()]
         elif _is_container(thing):
-            waiting += [(f'{name}{key}', item) for key, item in reversed(list(items_of(thing)))]
+            inner = list(items_of(thing))
         elif found := find_data(thing, arrays=True, known=known):
             yield Unsaved(f'{name}{found.path}', found.data, certain=False)
+        for key, item in reversed(inner):
+            if type(item) not in SETTINGS and id(item) not in known:
+                kind = f'({type(item).__name__})' if isinstance(item, Module) else ''
+                waiting.append((f'{name}{key}{kind}', item))
 
 
 def _is_container(thing: Any) -> bool:
