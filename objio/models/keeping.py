@@ -16,8 +16,8 @@ from objio.errors import ConfigConflict, FormatError
 from objio.formats.manifest import check_metadata
 from objio.io.files import opened
 from objio.io.table import some
+from objio.messages import nearest
 from objio.models import sessions
-from objio.models.names import nearest
 from objio.models.record import COPY, WEIGHTS, checksum, read_copy, write_copy
 
 

@@ -1,6 +1,5 @@
 """Names of runs: what may be one, and friendly ones for runs that were given none."""
 
-import difflib
 import re
 import secrets
 from collections.abc import Iterable
@@ -77,14 +76,3 @@ def friendly_name(others: Iterable[str]) -> str:
     """
     last = max((int(match[1]) for other in others if (match := _NUMBER.fullmatch(other))), default=0)
     return f'{secrets.choice(_KINDS.split())}-{secrets.choice(_BEINGS.split())}-{last + 1}'
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The part of a message that names what was perhaps meant; '' where nothing is near.
-
-    Example:
-        >>> nearest('los', ['loss', 'accuracy'])
-        " (did you mean 'loss'?)"
-    """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f' (did you mean {near[0]!r}?)' if near else ''
