@@ -172,7 +172,7 @@ def chosen_mode(metric: str, mode: str | None, argument: str) -> Mode:
         return 'min'
     if mode == 'max':
         return 'max'
-    raise ValueError(f"{argument}: expected 'min', 'max' or None, got {mode!r}")
+    raise ValueError(f"{argument}: expected 'min' or 'max', got {mode!r}")
 
 
 def _directions(metric: str) -> set[Mode]:
