@@ -37,7 +37,7 @@ _GREATER = """
     bleu, sacrebleu, gleu, rouge, rougel, rougelsum, meteor, chrf, cider, spice, nist, sari, comet, bleurt, bertscore, bert score,
     moverscore, clip score, clipscore, inception score,
     psnr, ssim, msssim, fsim, vmaf, structural similarity, structural similarity index, snr, sisnr, sdr, sisdr,
-    signal to noise ratio, pesq, stoi, estoi, mos, dnsmos, utmos, lddt, plddt, gdt, tm score, dockq,
+    signal noise ratio, signal to noise ratio, signal distortion ratio, signal to distortion ratio, pesq, stoi, estoi, mos, dnsmos, utmos, lddt, plddt, gdt, tm score, dockq,
     r2, rsquared, r squared, explained variance, corr, correlation, correlations, correlation coefficient, corrcoef,
     corr coef, pearson, pearsonr, spearman, spearmanr, kendall, kendalltau, pcc, plcc, srcc, ccc, concordance,
     concordance index, c index, cindex, nmi, ari, rand index, adjusted rand, normalized mutual information,
@@ -64,7 +64,7 @@ _LESS = """
     winkler score, energy score, aurc,
     ppl, perplexity, perplexities, bpb, bpc, bpd, fid, sfid, kid, fvd, fad, lpips, niqe, brisque, mcd, distortion,
     kl, kld, kullback leibler, jsd, mmd, divergence, wasserstein, chamfer, hausdorff, levenshtein, emd,
-    frechet inception distance, kernel inception distance, edit distance, davies bouldin, mean rank, median rank,
+    frechet inception distance, kernel inception distance, edit distance, hamming distance, frechet distance, davies bouldin, mean rank, median rank,
     regret, regrets, exploitability, violation, violations, collision, collisions,
     latency, latencies, ttft, tpot, runtime, walltime, step time, batch time, epoch time, inference time, wall time,
     wall clock time, training time, train time, response time, time to first token, time to accuracy, time to train,
@@ -74,7 +74,7 @@ _LESS = """
 _GREATER_ALONE = 'return, returns, em, exact, hit, win, homogeneity, completeness, purity'
 
 _LESS_ALONE = """
-    time, times, duration, durations, elapsed, delay, cost, costs, penalty, energy, memory, memory usage, distance,
+    time, times, wall clock, duration, durations, elapsed, delay, cost, costs, penalty, energy, memory, mem, distance,
     distances, miss, misses, hd
 """
 
@@ -126,6 +126,7 @@ def _names() -> Iterator[tuple[tuple[str, ...], str]]:
             yield (unit, counted), 'min'
     for counted in ('byte', 'char', 'character', 'dim', 'dimension', 'token', 'word', 'pixel', 'symbol', 'base'):
         yield ('bits', 'per', counted), 'min'
+        yield ('bits', counted), 'min'
 
 
 _KIND_OF = dict(_names())
