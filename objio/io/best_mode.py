@@ -19,9 +19,9 @@ from typing import Literal
 Mode = Literal['min', 'max']
 """'min' where less is better, 'max' where more is."""
 
-_COUNTED = 'tokens token tok samples examples images image imgs img steps step iterations iters iter items it frames '
-_COUNTED += 'frame sequences seqs requests queries records rows batches batch words sentences episodes updates games '
-_COUNTED += 'example sample request query epoch'
+_MANY = 'tokens tok samples examples images imgs img steps iterations iters it items frames sequences seqs requests '
+_MANY += 'queries records rows batches words sentences episodes updates games'
+_ONE = 'token sample example image step iteration iter item frame sequence request query batch epoch'
 
 _GREATER = """
     acc, accs, accuracy, accuracies, bacc, correct, correctness, f1, f2, f beta, fbeta, f score, fscore, f measure,
@@ -119,16 +119,17 @@ def _names() -> Iterator[tuple[tuple[str, ...], str]]:
     """Every known name as its words, and its kind."""
     for kind, text in _KINDS.items():
         yield from ((tuple(name.split()), kind) for name in text.split(','))
-    for counted in _COUNTED.split():
-        for unit in ('s', 'sec', 'second', 'minute', 'hour'):
-            yield (counted, 'per', unit), 'max'
-        yield from (((counted, unit), 'max') for unit in ('s', 'sec', 'second'))
+    for many in [*_MANY.split(), *_ONE.split()]:
+        yield from (((many, 'per', unit), 'max') for unit in ('s', 'sec', 'second', 'minute', 'hour'))
         for unit in ('s', 'sec', 'secs', 'second', 'seconds', 'ms', 'milliseconds', 'us', 'time'):
-            yield (unit, 'per', counted), 'min'
-            yield (unit, counted), 'min'
-    for counted in ('byte', 'char', 'character', 'dim', 'dimension', 'token', 'word', 'pixel', 'symbol', 'base'):
-        yield ('bits', 'per', counted), 'min'
-        yield ('bits', counted), 'min'
+            yield (unit, 'per', many), 'min'
+    for many in _MANY.split():  # but 'epoch_s' is the seconds of an epoch
+        yield from (((many, unit), 'max') for unit in ('s', 'sec', 'second'))
+    for one in [*_ONE.split(), 'it', 'tok', 'img']:
+        yield from (((unit, one), 'min') for unit in ('s', 'sec', 'ms', 'us'))
+    for one in ('byte', 'char', 'character', 'dim', 'dimension', 'token', 'word', 'pixel', 'symbol', 'base'):
+        yield ('bits', 'per', one), 'min'
+        yield ('bits', one), 'min'
 
 
 _KIND_OF = dict(_names())

@@ -25,7 +25,7 @@ GREATER = """
 LESS = """
     loss val_loss valLoss loss2 loss_1 loss_epoch train/loss_step decoder/loss nll NLL bce ce cross_entropy crossEntropy
     categorical_crossentropy error err top_5_error top1_err top5Err error_rate word_error_rate wer CER mae MAE mse
-    mean_squared_error MeanSquaredError RMSELoss mape perplexity ppl bits_per_dim bits_per_byte bpb fid FID fid50k_full
+    mean_squared_error MeanSquaredError RMSELoss mape perplexity ppl bits_per_dim bits_per_byte bits/dim bpb fid FID fid50k_full
     fid_score FIDScore lpips kl kl_loss kl_divergence divergence edit_distance distance regret latency latency_p99
     p95_latency time duration step_time time_per_step sec_per_step s/it time_to_first_token brier_score ece hinge cost
     val_cost energy minFDE ade neg_log_likelihood negative_log_likelihood NegLogLikelihood neg_elbo false_positive_rate
@@ -40,7 +40,8 @@ NEITHER = """
     learning_rate lr m x step epoch foo l2 f_1 f16 mapping mapper account lossless sauce rapid stepwise accuracyloss
     valloss entropy similarity cosine_similarity accuracy_gap accuracy_std loss_std loss_weight loss_scale neg_loss
     neg_accuracy accuracy_drop loss_improvement -loss -log_likelihood val/-elbo 1-accuracy flight_time survival_time
-    episode_time distance_travelled z_score anomaly_score return_code time_to_failure steps_to_success grad_norm err@10
+    episode_time distance_travelled z_score anomaly_score return_code time_to_failure steps_to_success grad_norm err@10 epoch_s step_s
+    time_steps
     ep_len_mean LossLess error_free_rate rewards/rejected 日本 @ 5
 """
 
