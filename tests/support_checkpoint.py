@@ -8,6 +8,14 @@ from typing import Any
 import numpy as np
 
 import objio
+from objio.io.contents import contents_of
+from objio.io.files import write
+from objio.io.subjects import as_collection
+
+
+def save_with_any_metadata(file: Path | str, vc: Any, metadata: dict[str, Any]) -> None:
+    """Saves as another program may: with whatever stands under the keys that are objio's own."""
+    write(file, contents_of(as_collection(vc, allow_tree=True)).laid_out(file, metadata), durable=False)
 
 
 def model(value: float = 0.0) -> objio.VarCollection:

@@ -13,6 +13,7 @@ import jax
 from objio import storage
 from objio.io.averaging import weights_in_order
 from objio.io.background import Writer
+from objio.io.best_mode import Mode
 from objio.io.custom import check_options
 from objio.io.naming import index_pattern
 from objio.io.ops import load_archive, load_var_collection, save_var_collection
@@ -41,10 +42,14 @@ class Checkpoint:
         verbose: one line in the log for each save and each restore, through `logging.getLogger('objio')`.
         keep_every: also keep each save whose index it divides.
         keep_best: also keep so many of the best saves, by `best_metric`.
-        best_metric: the name of one of the metrics that `save` is given.
-        best_mode: 'min' where less is better, 'max' where more is.
+        best_metric: the name of the metric to go by, one of those that `save` is given.
+        best_mode: 'min' where less is better, 'max' where more is; None: as the name of the metric tells. 'val_loss' is
+            'min', 'accuracy' is 'max'; a name with words of both directions, or of none, needs `best_mode`.
         background: let `save` return as soon as a snapshot exists, and write it in a thread.
         durable: make each save safe from a power cut before anything older is deleted.
+
+    Raises:
+        ValueError: a number is too small, `keep_best` has no `best_metric`, or its name does not tell what is best.
 
     Example:
         >>> import objio
@@ -77,7 +82,7 @@ class Checkpoint:
         keep_every: int | None = None,
         keep_best: int = 0,
         best_metric: str | None = None,
-        best_mode: str = 'min',
+        best_mode: Mode | None = None,
         background: bool = False,
         durable: bool = True,
     ) -> None:
@@ -145,13 +150,15 @@ class Checkpoint:
             idx: an int, at least that of the newest whole save of the folder. (Whole is here what has a whole table
                 of contents and is not known to be damaged from a `restore`.)
             ignore: as for `save_var_collection`.
-            metrics: numbers by name, stored in the save.
+            metrics: numbers by name, stored in the save. With `keep_best` the one to go by must be among them; NaN is
+                the worst.
             metadata: as for `save_var_collection`.
 
         Raises:
             SaveOrderError: there is a newer save; nothing was written.
             SaveFailed: the save before this one failed in the background; this one was not begun.
             TypeError: metrics or metadata were given, and `SAVE_FN` takes no metadata.
+            ValueError: `keep_best` goes by a metric that is not given; or a key of the metadata is reserved.
             Exception: what `SAVE_FN` raises. Nothing was removed then.
         """
         idx = whole_number(idx, 'idx', 0)

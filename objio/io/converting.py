@@ -8,7 +8,7 @@ from objio.formats.dtypes import stored
 from objio.io.conversion import is_key
 from objio.io.files import File, display_name, lay_out, opened, path_of, write
 from objio.io.folders import INDEX
-from objio.io.metrics import checked
+from objio.io.metrics import to_write
 from objio.io.progress import Progress
 from objio.io.shards import SHARD_BYTES
 
@@ -50,7 +50,7 @@ def convert(
     Raises:
         UnsaveableError: dtypes, names or aliases that the new format cannot hold; the message lists them.
         TypeError: metadata that it cannot hold.
-        ValueError: `shard_bytes` is less than 1, or `dst` is no index; or `dst` is the file object `src`.
+        ValueError: a key of `metadata` is reserved, `shard_bytes` is less than 1, or `dst` is no index; or `dst` is the file object `src`.
         FormatError: the old file is damaged.
         OSError: a file cannot be read or written.
 
@@ -82,7 +82,7 @@ def convert(
             source = sources[name]
             return archive.pieces(source, memoryview(bytearray(min(_PIECE, archive.nbytes(source) or 1))))
 
-        content = archive.metadata if metadata is None else checked(metadata)
+        content = archive.metadata if metadata is None else to_write(metadata)
         encoded = lay_out(dst, specs, blocks, aliases, content, shard_bytes=shard_bytes or SHARD_BYTES)
         write(dst, encoded, durable=durable, progress=progress)
 

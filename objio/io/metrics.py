@@ -1,5 +1,6 @@
 """Metadata of a save, and its metrics: a few numbers by name that stand there, so that a new process knows them."""
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,18 +12,68 @@ CONFIG_KEY = 'objio.config'
 """Where the settings of a model stand; see `objio.models.record`."""
 
 
-def checked(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+class _Made(dict[str, Any]):
+    """A value of metadata that objio made for one of its own keys; a copy is one too, a pickle of it is a plain dict."""
+
+    def __init__(self, key: str, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self.key = key
+
+    def __copy__(self) -> '_Made':
+        return _Made(self.key, self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> '_Made':
+        return _Made(self.key, copy.deepcopy(dict(self), memo))
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
+def reserved(key: str, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Metadata of objio's own: a key that is not for users, with a value that `checked` lets through.
+
+    A SAVE_FN of the user's gets it among its metadata, and may pass it on to any verb of objio.
+
+    Args:
+        key: `KEY` or `CONFIG_KEY`.
+        content: what JSON keeps.
+
+    Example:
+        >>> list(checked({**reserved('objio.metrics', {'loss': 0.5}), 'epoch': 7}))
+        ['objio.metrics', 'epoch']
+        >>> checked({'objio.metrics': {'loss': 0.5}})
+        Traceback (most recent call last):
+        ...
+        ValueError: metadata['objio.metrics']: keys that start with "objio." are reserved; choose another. From the metadata of a file drop them: {k: v for k, v in metadata.items() if not k.startswith('objio.')}
+    """
+    return {key: _Made(key, content)}
+
+
+def checked(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """The metadata, once its keys are known not to be objio's own; the format checks the values.
 
-    Metrics and settings are let through: `Checkpoint` passes them as metadata, as it does to any SAVE_FN.
+    What objio put there itself is let through; see `reserved`.
+
+    Raises:
+        TypeError: it is no mapping.
+        ValueError: a key is reserved.
     """
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, Mapping):
         raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
-    for key in metadata:
-        if isinstance(key, str) and key.startswith('objio.') and key not in (KEY, CONFIG_KEY):
-            raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
-    return metadata
+    for key, value in metadata.items():
+        if isinstance(key, str) and key.startswith('objio.') and not (isinstance(value, _Made) and value.key == key):
+            raise ValueError(
+                f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another. From the metadata of '
+                "a file drop them: {k: v for k, v in metadata.items() if not k.startswith('objio.')}"
+            )
+    return dict(metadata)
+
+
+def to_write(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metadata as a format takes it: `checked`, and what objio made is a plain dict."""
+    content = checked(metadata)
+    return {key: dict(value) if isinstance(value, _Made) else value for key, value in content.items()}
 
 
 def encode(metrics: Mapping[str, Any]) -> dict[str, float | str]:

@@ -13,7 +13,7 @@ from objio.io.comparison import compare
 from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
 from objio.io.files import File, opened, write
-from objio.io.metrics import checked
+from objio.io.metrics import to_write
 from objio.io.parts import Parts
 from objio.io.placement import boxes_of, narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, value_mismatch, value_problem
@@ -48,7 +48,8 @@ def save_var_collection(
             such as `model.safetensors.index.json` writes shards with an index, into a folder that may be missing.
         vc: a module, a VarCollection, a mapping from names to variables, or any tree of arrays.
         ignore: names to leave out, as `skip` of `load_var_collection`: also those of what no file can hold.
-        metadata: anything that JSON keeps unchanged, stored in the file. Keys that start with `objio.` are reserved.
+        metadata: anything that JSON keeps unchanged, stored in the file. Keys that start with `objio.` are reserved:
+            they are refused, but for those that a `SAVE_FN` was given by `Checkpoint`.
         durable: sync the file and its folder, so that a power cut after the return loses nothing.
         progress: called with the bytes that were written and those of the whole file.
 
@@ -56,6 +57,7 @@ def save_var_collection(
         UnsaveableError: a name or a value that no file can hold, or arrays that would be left out unseen; the message
             names them.
         TypeError: `vc` holds nothing that can be saved, or the metadata does not survive JSON.
+        ValueError: a key of the metadata is reserved, or `ignore` names nothing.
         OSError: the file cannot be written, among others for want of space, which is checked before the first byte.
         SaveNotDurable: the file is in place, but its folder could not be synced.
 
@@ -68,7 +70,7 @@ def save_var_collection(
         ['(Linear).b', '(Linear).w'] {'epoch': 7}
     """
     contents = contents_of(to_save(vc, ignore))
-    write(file, contents.laid_out(file, checked(metadata)), durable=durable, progress=progress)
+    write(file, contents.laid_out(file, to_write(metadata)), durable=durable, progress=progress)
 
 
 def load_var_collection(

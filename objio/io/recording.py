@@ -18,6 +18,7 @@ from objio.io.pruning import prune
 from objio.io.retention import Policy
 from objio.io.saves import Folder
 from objio.io.snapshot import snapshot
+from objio.messages import nearest, some
 from objio.variables import VarCollection
 
 _LOG = logging.getLogger('objio')
@@ -49,22 +50,21 @@ class Recorder:
         self._policy = policy
         self._own = own
         self._durable = durable
+        self._told_of_metric = False
+        self._told_of_others = False
 
     def options(self, metrics: Mapping[str, Any] | None, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
         """What the saving function is given besides the file and the variables; nothing that it has no parameter for.
 
         Raises:
             TypeError: there are metrics or metadata, and the function takes no metadata; or they are of a wrong type.
-            ValueError: a key of the metadata is reserved.
+            ValueError: a key of the metadata is reserved, or the metric that `keep_best` goes by is missing.
         """
-        if metadata is not None and not isinstance(metadata, Mapping):
-            raise TypeError(f'metadata: expected a dict, got {type(metadata).__name__}')
-        content = dict(metadata or {})
-        for key in content:
-            if isinstance(key, str) and key.startswith('objio.') and key != metrics_io.CONFIG_KEY:
-                raise ValueError(f'metadata[{key!r}]: keys that start with "objio." are reserved; choose another')
-        if metrics is not None:
-            content[metrics_io.KEY] = metrics_io.encode(metrics)
+        content = metrics_io.checked(metadata)
+        encoded = None if metrics is None else metrics_io.encode(metrics)
+        self._check_metric(encoded)
+        if encoded is not None:
+            content |= metrics_io.reserved(metrics_io.KEY, encoded)
         options: dict[str, Any] = {'durable': self._durable} if takes(self._save, 'durable') else {}
         if content:
             if not takes(self._save, 'metadata'):
@@ -72,6 +72,21 @@ class Recorder:
             # The caller may change its own while a thread writes.
             options['metadata'] = copy.deepcopy(content)
         return options
+
+    def _check_metric(self, metrics: Mapping[str, Any] | None) -> None:
+        """Refuses metrics without the one that `keep_best` goes by; where only `best()` does, the log tells, once."""
+        wanted = self._policy.best_metric
+        if wanted is None or wanted in (metrics or ()):
+            return
+        found = f'{some(map(repr, metrics))}{nearest(wanted, metrics)}' if metrics else 'none'
+        if self._policy.keep_best:
+            raise ValueError(
+                f'keep_best goes by the metric {wanted!r}, and metrics has {found}; nothing was written. Give it with '
+                f'each save, metrics={{{wanted!r}: ...}}; NaN where there is no number'
+            )
+        if metrics and not self._told_of_metric:  # a save without any was not measured, which is no mistake
+            self._told_of_metric = True
+            _LOG.warning('best() goes by the metric %r, and metrics has %s: it passes such saves over', wanted, found)
 
     def check_order(self, idx: int) -> None:
         """Checks that a save of this index would be the newest, and be found again.
@@ -110,7 +125,7 @@ class Recorder:
         contents = contents_of(vc)
         if later:
             contents = contents.frozen()
-        encoded = contents.laid_out(path, options.get('metadata', {}))
+        encoded = contents.laid_out(path, metrics_io.to_write(options.get('metadata')))
         return functools.partial(write, encoded=encoded, durable=self._durable)
 
     def write(self, put: Put, idx: int, options: Mapping[str, Any]) -> tuple[str, list[int]]:
@@ -180,6 +195,7 @@ class Recorder:
         try:
             if state.unread:
                 raise state.unread
+            self._tell_of_other_metrics()
             removed = prune(self._folder, self._policy, made)
             if removed and self._durable:
                 # Where ext4 keeps no order (data=writeback), the next file gets the blocks of a removed one at once:
@@ -188,6 +204,24 @@ class Recorder:
         except OSError as error:
             _LOG.warning(_UNSURE if removed else _NOT_REMOVED, path, error)
         return path, removed
+
+    def _tell_of_other_metrics(self) -> None:
+        """Tells once of saves that were made with other metrics: they are worse than any other, and are removed first."""
+        wanted = self._policy.best_metric
+        if not self._policy.keep_best or self._told_of_others:
+            return
+        self._told_of_others = True
+        states = [(save, self._folder.state(save)) for save in self._folder.saves()]
+        others = [(save.idx, state.metrics) for save, state in states if state.metrics and wanted not in state.metrics]
+        if others:
+            _LOG.warning(
+                'keep_best goes by the metric %r, and older saves in %s have other metrics: they count as the worst. '
+                'The save %d has %s',
+                wanted,
+                self._folder.path,
+                others[-1][0],
+                some(map(repr, others[-1][1])),
+            )
 
     def truncate(self, after: int) -> list[int]:
         """Removes the saves that come after an index and are not known to be damaged, the newest first.

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from objio.io.best_mode import Mode, chosen_mode
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -18,26 +20,26 @@ class Policy:
         keep_every: every index that it divides stays.
         keep_best: how many of the best by `best_metric` stay.
         best_metric: the name of the metric.
-        best_mode: 'min' where less is better, 'max' where more is.
+        best_mode: 'min' where less is better, 'max' where more is; None is replaced by what the metric's name tells.
     """
 
     keep_ckpts: int | None = 5
     keep_every: int | None = None
     keep_best: int = 0
     best_metric: str | None = None
-    best_mode: str = 'min'
+    best_mode: Mode | None = None
 
     def __post_init__(self) -> None:
         for name, least, optional in (('keep_ckpts', 1, True), ('keep_every', 1, True), ('keep_best', 0, False)):
             value = getattr(self, name)
             if value is not None or not optional:
                 object.__setattr__(self, name, whole_number(value, name, least))
-        if self.best_mode not in ('min', 'max'):
-            raise ValueError(f"best_mode: expected 'min' or 'max', got {self.best_mode!r}")
         if self.best_metric is not None and not isinstance(self.best_metric, str):
             raise TypeError(f'best_metric: expected the name of a metric, got {self.best_metric!r}')
         if self.keep_best and self.best_metric is None:
             raise ValueError(f'keep_best={self.keep_best} needs best_metric=, the name of the metric to go by')
+        if self.best_metric is not None or self.best_mode is not None:
+            object.__setattr__(self, 'best_mode', chosen_mode(self.best_metric or '', self.best_mode, 'best_mode'))
 
     def ranking(self, scores: Mapping[int, float | None]) -> list[int]:
         """The indices from the best to the worst: NaN and missing (None) are worst, ties go to the later.
@@ -45,7 +47,7 @@ class Policy:
         Args:
             scores: index -> the value of `best_metric`.
         """
-        sign = 1.0 if self.best_mode == 'min' else -1.0
+        sign = -1.0 if self.best_mode == 'max' else 1.0
 
         def place(idx: int) -> tuple[bool, float, int]:
             score = scores[idx]

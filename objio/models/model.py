@@ -161,7 +161,8 @@ class Model(Module):
         place = Place.at(self.directory if path is None else path)
         content = Record.of(type(self), self._config).beside(metadata)
         if metrics is not None:
-            content[metrics_io.KEY] = metrics_io.encode(metrics)
+            content |= metrics_io.reserved(metrics_io.KEY, metrics_io.encode(metrics))
+        content = metrics_io.to_write(content)
         contents = contents_of(state_to_save(self, self.state(), ignore))
         contents.laid_out(place.file, content)  # says now what cannot be saved
         if jax.process_index() != 0:

@@ -15,7 +15,7 @@ from objio import storage
 from objio.errors import ConfigConflict, FormatError
 from objio.formats import Archive, manifest
 from objio.io.files import opened
-from objio.io.metrics import CONFIG_KEY, checked
+from objio.io.metrics import CONFIG_KEY, checked, reserved
 from objio.io.texts import read_bytes
 from objio.models.registry import name_of
 
@@ -75,7 +75,7 @@ class Record:
 
     def beside(self, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
         """The metadata of a save, with the settings in their place."""
-        return {**checked(metadata), CONFIG_KEY: self.as_json()}
+        return checked(metadata) | reserved(CONFIG_KEY, self.as_json())
 
     def as_json(self) -> dict[str, Any]:
         """What stands in the metadata."""

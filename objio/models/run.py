@@ -10,6 +10,7 @@ from typing import Any
 
 from objio.errors import FormatError
 from objio.io import files
+from objio.io.best_mode import Mode, chosen_mode
 from objio.io.metrics import CONFIG_KEY, decode
 from objio.messages import nearest, some
 from objio.models import history, sessions
@@ -125,10 +126,19 @@ class Run:
         """The last value of each metric."""
         return history.last_of(self.metrics)
 
-    def best(self, metric: str, mode: str = 'min') -> float:
-        """The best value that a metric ever had; NaN where it had none but NaN, or none at all."""
+    def best(self, metric: str, mode: Mode | None = None) -> float:
+        """The best value that a metric ever had; NaN where it had none but NaN, or none at all.
+
+        Args:
+            metric: its name.
+            mode: 'min' where less is better, 'max' where more is; None: as the name of the metric tells.
+
+        Raises:
+            ValueError: no mode is given, and the name does not tell.
+        """
+        choose = min if chosen_mode(metric, mode, 'mode') == 'min' else max
         numbers = [value for value in self.metrics.get(metric, {}).values() if not math.isnan(value)]
-        return chosen(mode)(numbers, default=math.nan)
+        return choose(numbers, default=math.nan)
 
     def load(self, cls: Callable[..., Any] | None = None) -> Any:
         """The model with its settings and its weights; see `Saver.load`."""
@@ -163,17 +173,6 @@ def find(run: Run | str, root: str | os.PathLike[str]) -> Run:
             errno.ENOENT, f'there is no such run{nearest(name, known)}; the folder has {some(known) or "none"}', path
         )
     return Run(path)
-
-
-def chosen(mode: str) -> Callable[..., float]:
-    """`min` or `max`, for the word.
-
-    Raises:
-        ValueError: it is another one.
-    """
-    if mode not in ('min', 'max'):
-        raise ValueError(f"mode: expected 'min' or 'max', got {mode!r}")
-    return min if mode == 'min' else max
 
 
 def is_missing(value: Any) -> bool:

@@ -1,19 +1,14 @@
 """Tables of runs, for people."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from objio.io.best_mode import Mode, best_mode
 from objio.models.leaves import differing
 from objio.models.run import Run
 
-_GREATER_IS_BETTER = (
-    'acc accuracy auc auroc bleu correct f1 hits iou likelihood map mrr ndcg precision psnr r2 recall return returns '
-    'reward rewards rouge score ssim success top1 top5'
-)
 
-
-def table(runs: Sequence[Run], modes: Mapping[str, str]) -> str:
+def table(runs: Sequence[Run], modes: Mapping[str, Mode]) -> str:
     """The runs under each other; see `Runs.table`."""
     readable = [run for run in runs if not run.damaged]
     settings = differing([run.settings for run in readable])
@@ -21,7 +16,7 @@ def table(runs: Sequence[Run], modes: Mapping[str, str]) -> str:
     best = {name: modes.get(name, best_mode(name)) for name in metrics}
     head = ['run', 'state', *settings]
     for name, mode in best.items():
-        head += [name, f'{name} {mode}']
+        head += [name, f'{name} {mode}'] if mode else [name]
     lines = [head]
     for run in runs:
         if run.damaged:
@@ -31,20 +26,11 @@ def table(runs: Sequence[Run], modes: Mapping[str, str]) -> str:
         cells = [run.name, run.state, *(shown(own[name]) if name in own else '-' for name in settings)]
         for name, mode in best.items():
             there = name in run.metrics
-            cells += [shown(run.last[name]), shown(run.best(name, mode))] if there else ['-', '-']
+            cells.append(shown(run.last[name]) if there else '-')
+            if mode:
+                cells.append(shown(run.best(name, mode)) if there else '-')
         lines.append(cells)
     return '\n'.join([*aligned(lines), *(f'{run.name}: {run.damaged}' for run in runs if run.damaged)])
-
-
-def best_mode(metric: str) -> str:
-    """What is best of a metric, as far as its name tells: the least, unless one of its words says otherwise.
-
-    Example:
-        >>> best_mode('val_accuracy'), best_mode('loss')
-        ('max', 'min')
-    """
-    words = set(re.findall(r'[a-z]+\d*', re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', metric).lower()))
-    return 'max' if words & set(_GREATER_IS_BETTER.split()) and not words & {'loss', 'error'} else 'min'
 
 
 def shown(value: Any) -> str:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast, overload
 
+from objio.io.best_mode import Mode, chosen_mode
 from objio.messages import nearest, some
 from objio.models import run_table
-from objio.models.run import Run, chosen, is_missing, is_run
+from objio.models.run import Run, is_missing, is_run
 
 _MISSING = object()
 
@@ -64,41 +65,47 @@ class Runs(Sequence[Run]):
             ordered = sorted(known, key=lambda run: (str(type(keys[run.name])), str(keys[run.name])), reverse=reverse)
         return self._of([*ordered, *rest])
 
-    def best(self, metric: str, mode: str = 'min', *, ever: bool = False) -> Run:
+    def best(self, metric: str, mode: Mode | None = None, *, ever: bool = False) -> Run:
         """The best of the runs that have saved a model.
 
         Args:
             metric: its name.
-            mode: 'min' where less is better, 'max' where more is.
+            mode: 'min' where less is better, 'max' where more is; None: as the name of the metric tells.
             ever: go by the best value that the metric had at any step; otherwise by its last.
 
         Returns:
             a run; of equal ones the later, and none whose value is NaN.
 
         Raises:
-            ValueError: no run has a number for the metric and a model.
+            ValueError: no run has a number for the metric and a model; or no mode is given, and the name does not tell.
         """
-        choose = chosen(mode)
+        known = dict.fromkeys(name for run in self._readable() for name in run.last)
         found: dict[float, Run] = {}
-        for run in self._readable():
+        if mode is not None or metric in known:  # else the name is mistyped, and nobody needs to hear of its direction
+            mode = chosen_mode(metric, mode, 'mode')
+        for run in self._readable() if metric in known else ():
             value = run.best(metric, mode) if ever else run.last.get(metric, math.nan)
             if not math.isnan(value) and run.saved is not None:
                 found[value] = run
         if not found:
-            known = dict.fromkeys(name for run in self._readable() for name in run.last)
             raise ValueError(
                 f'none of {len(self)} runs in {self._root} has saved a model and has a number for {metric!r}'
                 f'{nearest(metric, known)}; the metrics are {some(known) or "none"}'
             )
-        return found[choose(found)]
+        return found[min(found) if mode == 'min' else max(found)]
 
-    def table(self, modes: Mapping[str, str] | None = None) -> str:
+    def table(self, modes: Mapping[str, Mode] | None = None) -> str:
         """The runs as text: name, state, the settings that differ, the last and the best value of each metric.
 
         Args:
-            modes: metric -> 'min' or 'max', what is best; otherwise its name decides: 'accuracy' is 'max', 'loss' 'min'.
+            modes: metric -> 'min' or 'max', what is best. Of the others the name tells: 'accuracy' is 'max', 'loss' is
+                'min'; where it does not, as that of 'lr', the table shows the last value alone.
+
+        Raises:
+            ValueError: a mode is another word.
         """
-        return run_table.table(self._runs, dict(modes or {}))
+        chosen = {name: chosen_mode(name, mode, f'modes[{name!r}]') for name, mode in (modes or {}).items()}
+        return run_table.table(self._runs, chosen)
 
     def _readable(self) -> Iterator[Run]:
         return (run for run in self if not run.damaged)

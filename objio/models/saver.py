@@ -138,12 +138,12 @@ class Saver:
         Raises:
             UnsaveableError: the model cannot be saved, or not be pickled; nothing was changed.
             TypeError: the metadata are none that JSON gives back; nothing was changed.
-            ValueError: the run has ended.
+            ValueError: the run has ended, or a key of the metadata is reserved; nothing was changed.
         """
+        check_metadata(metrics_io.to_write(metadata))
         if self._session is None or self._log is None:
             return
         self._session.check()
-        check_metadata(dict(metrics_io.checked(metadata)))
         weights, pickled = os.path.join(self._folder, WEIGHTS), os.path.join(self._folder, PICKLE)
         if pickle:
             check_picklable(self.model)
@@ -155,7 +155,7 @@ class Saver:
             self.model.save(self._folder, metrics=self._log.last, metadata=metadata)
         else:
             content = self._record().beside(metadata)
-            content[metrics_io.KEY] = metrics_io.encode(self._log.last)
+            content |= metrics_io.reserved(metrics_io.KEY, metrics_io.encode(self._log.last))
             save_var_collection(weights, self.model, metadata=content)
             write_copy(self._folder, durable=True)
         if pickle:

@@ -219,3 +219,12 @@ def test_a_run_that_is_stopped_leaves_no_file(tmp_path: Path, number: signal.Sig
         process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_claims_of_the_readme_are_those_of_the_tables() -> None:
+    """Each figure in the row "Fast" of the README stands in the results that were published last."""
+    fast = next(line for line in (ROOT / 'README.md').read_text().splitlines() if line.startswith('| **Fast** |'))
+    results = (ROOT / 'benchmarks' / 'README.md').read_text().partition('<!-- results')[2]
+    figures = re.findall(r'\d+\.\d+', fast)
+    assert len(figures) >= 5
+    assert [figure for figure in figures if f'| {figure} (' not in re.sub(r'\| +', '| ', results)] == []

@@ -252,6 +252,11 @@ def _(w: Any) -> None:
     objio.save_var_collection('nowhere/new.npz', w.vc)
 
 
+@case('a key of the metadata that starts with objio.')
+def _(w: Any) -> None:
+    objio.save_var_collection('new.npz', w.vc, metadata={'objio.metrics': {'loss': 0.1}})
+
+
 @case('a full disk')
 def _(w: Any) -> None:
     disk = os.statvfs('.')
@@ -315,6 +320,16 @@ def _(w: Any) -> None:
 @case('no save at all')
 def _(w: Any) -> None:
     assert objio.Checkpoint('new', makedir=True, verbose=False).restore(w.vc) == (0, '')
+
+
+@case('a best_metric whose name does not tell what is best')
+def _(w: Any) -> None:
+    objio.Checkpoint('new', best_metric='accuracy_loss')
+
+
+@case('a save without the metric that keep_best goes by')
+def _(w: Any) -> None:
+    objio.Checkpoint('run', keep_best=1, best_metric='val_loss').save(w.vc, idx=3, metrics={'valid_loss': 0.1})
 
 
 @case('keep_ckpts=0, an index that is negative or no int')

@@ -121,6 +121,11 @@ def _(saver: objio.Saver) -> None:
     objio.runs().best('accuracy')
 
 
+@case('best by a metric whose name does not tell what is best')
+def _(saver: objio.Saver) -> None:
+    objio.runs().best('progress')
+
+
 def test_every_row_is_provoked() -> None:
     """The page and the cases below agree row by row."""
     assert set(ROWS) == set(CASES)
@@ -133,7 +138,7 @@ def test_a_bad_input_gives_the_error_of_the_page(row: str, tmp_path: Path, monke
     monkeypatch.delenv('OBJIO_RUN', raising=False)
     for name in ('old', 'broken'):
         with objio.Saver(Net(), {'nin': 3}, run=name) as saver:
-            saver.log(step=1, loss=0.5)
+            saver.log(step=1, loss=0.5, progress=0.5)
             saver.save()
     Path('storage/broken/model.npz').write_bytes(Path('storage/old/model.npz').read_bytes()[:-1])
     Path('storage/notes').mkdir()

@@ -61,6 +61,32 @@ GUARDS = [
         ),
     ),
     *of(
+        'io/metrics.py',
+        'io/test_metadata.py',
+        (
+            'a value that objio made is let through under its own key alone',
+            ' and value.key == key)',
+            ')',
+            'test_what_was_made_for_one_key_stands_under_no_other',
+        ),
+    ),
+    *of(
+        'io/best_mode.py',
+        'io/test_best_mode.py',
+        (
+            'a name with words of both directions tells nothing',
+            'return directions.pop() if len(directions) == 1 else None',
+            'return directions.pop() if directions else None',
+            'test_names_of_the_field_tell_what_is_best and both',
+        ),
+        (
+            'words that turn the meaning around tell nothing',
+            "if 'doubtful' in kinds or",
+            'if',
+            'test_names_of_the_field_tell_what_is_best and none',
+        ),
+    ),
+    *of(
         'variables/variable.py',
         'io/test_load.py',
         (

@@ -206,8 +206,8 @@ GUARDS = [
         _MODEL,
         (
             'the settings of a model are not replaced by metadata of that name',
-            'return {**checked(metadata), CONFIG_KEY: self.as_json()}',
-            'return {CONFIG_KEY: self.as_json(), **dict(metadata or {})}',
+            'return checked(metadata) | reserved(CONFIG_KEY, self.as_json())',
+            'return reserved(CONFIG_KEY, self.as_json()) | dict(metadata or {})',
             'test_the_reserved_key_is_not_for_users',
         ),
         (

@@ -51,7 +51,7 @@ GUARDS = [
         'models/test_saver.py',
         ('what cannot be pickled is known first', '            check_picklable(self.model)\n', '            pass\n', 'test_what_cannot_be_pickled_changes_nothing'),
         ('no pickle of other weights stays', '            storage.remove(pickled)\n', '            pass\n', 'test_what_is_in_the_folder_of_a_run'),
-        ('metadata are checked first', '        check_metadata(dict(metrics_io.checked(metadata)))\n', '', 'test_the_metadata_of_the_user_and_the_metrics_stand_in_the_save'),
+        ('metadata are checked first', '        check_metadata(metrics_io.to_write(metadata))\n', '', 'test_the_metadata_of_the_user_and_the_metrics_stand_in_the_save'),
         ('an edited copy of settings is told where a run is resumed', '                check_copy(str(folder), archive, record)\n', '', 'test_a_copy_of_the_settings_that_was_edited'),
     ),
     *of(

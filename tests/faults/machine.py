@@ -63,7 +63,12 @@ class Folder(Expected, RuleBasedStateMachine):
     def save_now(self, idx: int, loss: float | None) -> None:
         """Saves, and waits until it is done."""
         self.count += 1
-        self.ckpt.save(model(self.count), idx=idx, metrics=None if loss is None else {'loss': loss})
+        metrics = None if loss is None else {'loss': loss}
+        if loss is None and self.policy['keep_best']:
+            with pytest.raises(ValueError, match="keep_best goes by the metric 'loss', and metrics has none"):
+                self.ckpt.save(model(self.count), idx=idx)
+            metrics = {'loss': math.nan}
+        self.ckpt.save(model(self.count), idx=idx, metrics=metrics)
         self.ckpt.wait()
 
     def attempt(self, idx: int, loss: float | None) -> BaseException | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from support_checkpoint import save_with_any_metadata
 
 import objio
 from faults.tracing import Ended, Fault, Kill, Say, mark, trace
@@ -104,7 +105,7 @@ def path_of(folder: Path, idx: int) -> Path:
 def _bytes_of(value: int, folder: Path) -> bytes:
     path = folder.parent / 'model.npz'
     metadata = {'objio.metrics': {'loss': value}}
-    objio.save_var_collection(path, tree(value), metadata=metadata)
+    save_with_any_metadata(path, tree(value), metadata)
     data = path.read_bytes()
     path.unlink()
     return data

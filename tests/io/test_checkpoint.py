@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from support_checkpoint import cut, fill, flip, model, names, value_of
+from support_checkpoint import cut, fill, flip, model, names, save_with_any_metadata, value_of
 
 import objio
 from objio import storage
@@ -364,7 +364,8 @@ def test_a_metric_that_no_float_holds_is_none(tmp_path: Path) -> None:
     """An integer of hundreds of digits, in a save that somebody else made, is in nobody's way."""
     ckpt = objio.Checkpoint(tmp_path, keep_ckpts=2, keep_best=1, best_metric='loss')
     ckpt.save(model(1), 1, metrics={'loss': 3})
-    objio.save_var_collection(tmp_path / 'ckpt/0000000002.npz', model(2), metadata={'objio.metrics': {'loss': 10**400}})
+    metadata = {'objio.metrics': {'loss': 10**400}}
+    save_with_any_metadata(tmp_path / 'ckpt/0000000002.npz', model(2), metadata)
     assert (ckpt.idxs(), ckpt.latest(), ckpt.best()) == ([1, 2], 2, 1)
     assert ckpt.restore(model())[0] == 2
     ckpt.save(model(3), 3, metrics={'loss': 4})

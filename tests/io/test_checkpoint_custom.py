@@ -177,11 +177,11 @@ def test_what_a_function_takes_it_gets(tmp_path: Path, any_option: bool) -> None
     kind = with_functions(save_any if any_option else save, load)
     ckpt = kind(tmp_path, keep_ckpts=1, keep_best=1, best_metric='loss', durable=False)
     ckpt.save(model(1), idx=1, metadata={'lr': 0.5}, metrics={'loss': 2})
-    ckpt.save(model(2), idx=2)
+    ckpt.save(model(2), idx=2, metrics={'loss': 3})
     ckpt.restore(model(), cast=True)
     assert seen == [
         {'metadata': {'lr': 0.5, 'objio.metrics': {'loss': 2.0}}, 'durable': False},
-        {'metadata': None, 'durable': False},
+        {'metadata': {'objio.metrics': {'loss': 3.0}}, 'durable': False},
         {'cast': True},
     ]
     assert kind(tmp_path, best_metric='loss').best() == 1

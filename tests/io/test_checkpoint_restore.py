@@ -200,7 +200,7 @@ def test_best_and_round_and_newest_saves_stay(tmp_path: Path) -> None:
     assert ckpt.idxs() == [4, 6, 7]
     again = objio.Checkpoint(tmp_path, **rules)
     assert again.best() == 6
-    again.save(model(8), idx=9)
+    again.save(model(8), idx=9, metrics={'loss': math.nan})
     assert again.idxs() == [4, 6, 9]
     cut(path(tmp_path, 4))
     (tmp_path / 'ckpt' / 'notes.txt').touch()

@@ -62,7 +62,7 @@ def test_the_best_save_is_beaten_by_none(scores: dict[int, float | None], mode: 
 def test_nan_never_wins_and_ties_go_to_the_later() -> None:
     """A NaN is not the best in either mode; of equal metrics the later save is the better."""
     scores = {1: 0.5, 2: math.nan, 3: 0.5, 4: None}
-    assert Policy(best_metric='m').ranking(scores) == [3, 1, 4, 2]
+    assert Policy(best_metric='m', best_mode='min').ranking(scores) == [3, 1, 4, 2]
     assert Policy(best_metric='m', best_mode='max').ranking(scores) == [3, 1, 4, 2]
 
 
@@ -90,10 +90,13 @@ def test_an_explanation_is_a_list_and_a_table() -> None:
         ({'keep_ckpts': True}, TypeError, 'keep_ckpts'),
         ({'keep_every': 0}, ValueError, 'keep_every'),
         ({'keep_every': '3'}, TypeError, 'keep_every'),
-        ({'keep_best': -1, 'best_metric': 'm'}, ValueError, 'keep_best'),
+        ({'keep_best': -1, 'best_metric': 'loss'}, ValueError, 'keep_best'),
         ({'keep_best': None}, TypeError, 'keep_best'),
         ({'keep_best': 1}, ValueError, 'best_metric'),
         ({'best_metric': 3}, TypeError, 'best_metric'),
+        ({'keep_best': 1, 'best_metric': 'accuracy_loss'}, ValueError, "both directions; give best_mode='min'"),
+        ({'best_metric': 'm'}, ValueError, "does not tell whether less or more of it is better; give best_mode='min'"),
+        ({'best_metric': 'loss', 'best_mode': 'most'}, ValueError, "expected 'min' or 'max', got 'most'"),
         ({'best_mode': 'most'}, ValueError, "expected 'min' or 'max', got 'most'"),
     ],
 )

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support_checkpoint import save_with_any_metadata
 from support_wide import Wide, listed
 
 import objio
@@ -153,7 +154,7 @@ def test_weights_without_settings_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigConflict, match=r'carries no settings.*load_var_collection\(file, model.state\(\)\)'):
         Wide(tmp_path)
     for hostile in ('a', {}, {'class': 'x', 'package': '', 'version': '', 'values': {}, 'given': [[1]]}):
-        objio.save_var_collection(tmp_path / 'model.npz', {'w': 1.0}, metadata={'objio.config': hostile})
+        save_with_any_metadata(tmp_path / 'model.npz', {'w': 1.0}, {'objio.config': hostile})
         with pytest.raises(ConfigConflict, match='carries no settings'):
             Wide(tmp_path)
 
@@ -317,10 +318,14 @@ def test_pickles_and_copies(tmp_path: Path) -> None:
 def test_the_reserved_key_is_not_for_users(tmp_path: Path) -> None:
     """Metadata of one's own stands beside the settings, never in their place."""
     model = Wide(tmp_path / 'm', note='mine')
-    model.save(metadata={'objio.config': 'hers', 'a': 1})
+    for key in ('objio.config', 'objio.metrics', 'objio.other'):
+        with pytest.raises(ValueError, match=f'{key}.*reserved'):
+            model.save(metadata={key: 'hers', 'a': 1})
+        with pytest.raises(ValueError, match=f'{key}.*reserved'):
+            model.checkpoint().save(model, 1, metadata={key: {'values': {}}})
+    assert listed(tmp_path) == []
+    model.save(metadata={'a': 1})
     assert Wide(tmp_path / 'm').config.note == 'mine'
-    with pytest.raises(ValueError, match='reserved'):
-        model.save(metadata={'objio.other': 1})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support_checkpoint import save_with_any_metadata
 from support_runs import Line, Net, content
 
 import objio
@@ -308,7 +309,7 @@ def test_a_step_that_is_none_changes_no_weights(step: Any) -> None:
         saver.save()
     with objio.open('storage/a/model.npz') as saved:
         metadata = {**saved.metadata, 'objio.metrics': {'step': step}}
-    objio.save_var_collection('storage/a/model.npz', net, metadata=metadata)
+    save_with_any_metadata('storage/a/model.npz', net, metadata)
     os.remove('storage/a/config.json')
     other = objio.nn.Linear(2, 1)
     before = other.w.value

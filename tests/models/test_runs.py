@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support_checkpoint import save_with_any_metadata
 
 import objio
 from objio.models.run import Run
-from objio.models.run_table import best_mode
 from objio.models.runs import Runs
 
 
@@ -186,13 +186,36 @@ def test_the_best_is_loaded_in_one_line(three: Runs) -> None:
     assert objio.runs().best('loss').load().config.opt.lr == 0.5
 
 
-@pytest.mark.parametrize(
-    ('metric', 'mode'),
-    [('loss', 'min'), ('val_acc', 'max'), ('testAccuracy', 'max'), ('Top1', 'max'), ('perplexity', 'min'), ('accuracy_loss', 'min')],
-)  # fmt: skip
-def test_what_is_best_by_name(metric: str, mode: str) -> None:
-    """The table takes the greatest of what is known to be better when greater, else the least."""
-    assert best_mode(metric) == mode
+def test_a_table_shows_the_best_where_the_name_tells(three: Runs) -> None:
+    """The best stands beside the last value only where the name, or `modes`, says what is best."""
+    with objio.Saver(objio.nn.Linear(2, 1), run='d') as saver:
+        for step, value in enumerate([0.25, 0.75, 0.5], 1):
+            saver.log(step=step, accuracy_loss=value, lr=value, mcc=value, elbo=-value, progress=value)
+    lines = objio.runs().filter(lambda run: run.name == 'd').table({'progress': 'max'}).splitlines()
+    assert ' '.join(lines[0].split()) == 'run state accuracy_loss lr mcc mcc max elbo elbo max progress progress max'
+    assert lines[1].split() == ['d', 'finished', '0.5', '0.5', '0.5', '0.75', '-0.5', '-0.25', '0.5', '0.75']
+    with pytest.raises(ValueError, match=r"modes\['loss'\]: expected 'min' or 'max', got 'least'"):
+        three.table({'loss': 'least'})  # type: ignore[dict-item]
+
+
+def test_the_best_by_the_name_alone(three: Runs) -> None:
+    """`best` goes by the name as `Checkpoint` does, and refuses one that does not tell, with the cure."""
+    for run, value in (('d', 0.2), ('e', 0.9), ('f', 0.5)):
+        with objio.Saver(objio.nn.Linear(2, 1), run=run) as saver:
+            saver.log(step=1, mIoU=value, win_rate=value, perplexity=value, accuracy_loss=value, progress=value)
+            saver.save()
+    runs = objio.runs()
+    assert [runs.best(name).name for name in ('mIoU', 'win_rate', 'perplexity')] == ['e', 'e', 'd']
+    assert [runs.best(name, ever=True).name for name in ('mIoU', 'win_rate', 'perplexity')] == ['e', 'e', 'd']
+    assert runs.best('mIoU', 'min').name == 'd'
+    assert (runs['e'].best('mIoU'), runs['e'].best('accuracy_loss', 'min')) == (0.9, 0.9)
+    for name, words in (('accuracy_loss', ', as it has words of both directions'), ('progress', '')):
+        message = f"the name of the metric '{name}' does not tell whether less or more of it is better{words}; give mode='min' "
+        with pytest.raises(ValueError, match=message):
+            runs.best(name)
+        with pytest.raises(ValueError, match=message):
+            runs['e'].best(name)
+        assert runs.best(name, mode='max').name == 'e'
 
 
 def test_a_comparison(three: Runs) -> None:
@@ -360,7 +383,7 @@ def test_a_storage_that_is_read_only(three: Runs) -> None:
 @pytest.mark.parametrize('record', ['x', [], 5, None, {}, {'values': 5}])
 def test_settings_that_are_none_hide_no_other_run(three: Runs, record: Any) -> None:
     """A model whose metadata hold something else in the place of the settings is a damaged run among others."""
-    objio.save_var_collection('storage/b/model.npz', {'w': 1.0}, metadata={'objio.config': record})
+    save_with_any_metadata('storage/b/model.npz', {'w': 1.0}, {'objio.config': record})
     found = objio.runs()
     assert found['b'].state == 'damaged'
     assert 'expected the settings of a run' in str(found)
