@@ -1,13 +1,11 @@
 """The settings in memory and those of a save, put together by the table of precedence."""
 
-import inspect
-import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import pydantic
 
-from objio.errors import ConfigConflict, ConfigDefaultChanged
+from objio.errors import ConfigConflict
 from objio.models.config import Config
 from objio.models.precedence import Saved, decide
 from objio.models.record import Record
@@ -101,15 +99,6 @@ def merge(config: Config, record: Record, model: type, name: str, *, built: bool
         take(merged, path, checked)
     mark(merged, config.given | record.given)
     return Merged(merged, merging.notes)
-
-
-def tell(notes: list[str]) -> None:
-    """Warns of what `ConfigDefaultChanged` is for, as if the line outside objio had done it."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get('__name__', '').partition('.')[0] == 'objio':
-        frame, level = frame.f_back, level + 1
-    for note in notes:
-        warnings.warn(note, ConfigDefaultChanged, stacklevel=level)
 
 
 class _Merging:

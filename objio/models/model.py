@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import jax
 
 from objio import storage
+from objio.errors import ConfigDefaultChanged
 from objio.io import metrics as metrics_io
 from objio.io.background import Writer
+from objio.io.caller import warn_caller
 from objio.io.contents import contents_of
 from objio.io.custom import check_options
 from objio.io.ops import load_archive, load_var_collection
@@ -18,7 +20,7 @@ from objio.io.plan import LoadReport
 from objio.models import registry, sessions
 from objio.models.checkpoints import ModelCheckpoint, load_with_settings
 from objio.models.config import Config as BaseConfig
-from objio.models.merging import begin, merge, tell
+from objio.models.merging import begin, merge
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
 from objio.variables import Module, VarCollection
@@ -81,7 +83,7 @@ class Model(Module):
             return
         with place.open() as (archive, name, record):
             merged = merge(begin(type(self).Config, config, record, name), record, type(self), name)
-            tell(merged.notes)
+            warn_caller(merged.notes, ConfigDefaultChanged)
             self._config = merged.config
             self._config._directory = folder  # noqa: SLF001
             self.build()
