@@ -33,9 +33,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f' (did you mean {near[0]!r}?)' if near else ''
 
 
-def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+def warn_user(*messages: str, category: type[Warning] = UserWarning) -> None:
     """Warns as if the line outside objio had done it."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get('__name__', '').partition('.')[0] == 'objio':
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    for message in messages:
+        warnings.warn(message, category, stacklevel=level)

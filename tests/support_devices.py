@@ -75,6 +75,16 @@ def sharded_is_saved_whole() -> None:
 
 
 @promise
+def each_part_is_checked_when_it_is_cast() -> None:
+    """A value that is too large for the variable's dtype is refused, whichever device would get it."""
+    for place in (0, 1000, 65535):
+        values = np.ones(1 << 16)
+        values[place] = -1e300
+        with pytest.raises(objio.MismatchError, match=r'x .*the value -1e\+300 does not fit float32'):
+            reloaded(values, spread(np.zeros(values.shape, 'f4'), 'a'), cast=True)
+
+
+@promise
 def it_lands_on_the_sharding_of_the_variable() -> None:
     """From any sharding onto any other, and the same sharding gives the same slices to the same devices."""
     for saved in FORMS:

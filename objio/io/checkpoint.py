@@ -17,9 +17,10 @@ from objio.io.best_mode import Mode
 from objio.io.custom import check_options
 from objio.io.naming import index_pattern
 from objio.io.ops import load_archive, load_var_collection, save_var_collection
+from objio.io.plan import LoadReport
 from objio.io.pruning import fates, scores
 from objio.io.recording import Put, Recorder
-from objio.io.restoring import Restorer
+from objio.io.restoring import Restorer, log_left_out
 from objio.io.retention import Explanation, Policy, whole_number
 from objio.io.saves import Folder
 from objio.io.subjects import as_collection, to_save
@@ -47,6 +48,10 @@ class Checkpoint:
             'min', 'accuracy' is 'max'; a name with words of both directions, or of none, needs `best_mode`.
         background: let `save` return as soon as a snapshot exists, and write it in a thread.
         durable: make each save safe from a power cut before anything older is deleted.
+
+    Attributes:
+        report: the `LoadReport` of the last `restore` or `average`: what it loaded, and what it left out. None before
+            the first, after one that raised or found no save, and where a `LOAD_FN` of the user's returns none.
 
     Raises:
         ValueError: a number is too small, `keep_best` has no `best_metric`, or its name does not tell what is best.
@@ -88,6 +93,7 @@ class Checkpoint:
     ) -> None:
         self.logdir = os.fsdecode(logdir)
         self.verbose = verbose
+        self.report: LoadReport | None = None
         self._policy = Policy(keep_ckpts, keep_every, keep_best, best_metric, best_mode)
         self._background = background
         own_save, own_load = self.SAVE_FN is save_var_collection, self.LOAD_FN is load_var_collection
@@ -179,7 +185,8 @@ class Checkpoint:
         """Loads the save of an index, or the newest that is whole.
 
         Damaged saves are reported in the log and passed over, unless `idx` asks for one. Where the loading function
-        raises, all variables have their old values.
+        raises, all variables have their old values. What the load left out stands in `report` and in the log: variables
+        that kept their values are a warning, whatever `verbose` says.
 
         Args:
             vc: as for `load_var_collection`; for any other tree `vc := VarCollection.from_tree(tree)`, and then
@@ -192,22 +199,26 @@ class Checkpoint:
 
         Raises:
             FormatError: the save is damaged, or all are; the message lists each.
-            MismatchError: the newest whole save does not fit the model.
+            MismatchError: the newest whole save does not fit the model, or nothing of it would be loaded.
+            ValueError: a literal name in `only`, `skip` or `renamer` matches nothing.
             FileNotFoundError: there is no save of this index, or the folder does not exist.
         """
         collection = as_collection(vc)
         check_options(self.LOAD_FN, load_options, 'restore: LOAD_FN')
         self._writer.settle()
+        self.report = None
         if idx is not None:
-            save = self._restorer.at(whole_number(idx, 'idx', 0), collection, load_options)
+            restored = self._restorer.at(whole_number(idx, 'idx', 0), collection, load_options)
         else:
             newest = self._restorer.newest(collection, load_options)
             if newest is None:
                 _LOG.warning('no saves in %s: nothing was restored', os.path.abspath(self._folder.path))
                 return 0, ''
-            save = newest
+            restored = newest
+        save, self.report = restored
         if self.verbose:
             _LOG.info('restored %s', save.path)
+        log_left_out(save.path, self.report, verbose=self.verbose)
         return save.idx, save.path
 
     def average(
@@ -237,6 +248,7 @@ class Checkpoint:
         """
         collection = as_collection(vc)
         self._writer.settle()
+        self.report = None
         idxs = None if idxs is None else list(idxs)
         weights = None if weights is None else weights_in_order(weights)
         if weights is not None and idxs is not None and len(weights) == len(idxs):
@@ -244,7 +256,7 @@ class Checkpoint:
         while True:
             saves = self._restorer.choose(last, idxs)
             try:
-                self._restorer.mean(saves, collection, weights)
+                self.report = self._restorer.mean(saves, collection, weights)
             except FileNotFoundError:
                 if all(self._folder.is_there(save) for save in saves):
                     raise

@@ -23,6 +23,7 @@ def compare(
     keyless: bool,
     allow_missing: bool,
     allow_unused: bool,
+    unmatched: tuple[str, ...],
     given: bool,
     compose: Callable[[Any], Callable[[str], str] | None],
     apply: Callable[[LoadPlan], LoadReport],
@@ -40,6 +41,7 @@ def compare(
         keyless: whether the file's format knows no key dtypes.
         allow_missing: as in `load_var_collection`.
         allow_unused: as in `load_var_collection`.
+        unmatched: the patterns and functions that match no name.
         given: whether a renamer was given.
         compose: gives the renamer that does what the given one does and then these rules; None for no rules.
         apply: what `LoadPlan.apply` calls, with the plan.
@@ -80,6 +82,7 @@ def compare(
         renamed={origin[name]: name for name in found if origin[name] != name and name not in unused},
         missing=tuple(missing),
         unused=tuple(origin[name] for name in unused),
+        unmatched=unmatched,
         _fitted=fitted,
         _differing=tuple(differing),
         _names=Names(specs, aliases, renamed, unused, owners, cast, keyless),

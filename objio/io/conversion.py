@@ -1,7 +1,9 @@
 """Which array of a file may become which variable, and how: the same dtype, or a stated exchange of dtypes."""
 
 import enum
-from typing import Any
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -58,7 +60,10 @@ def exchange(spec: ArraySpec, wanted: ArraySpec, *, number: bool = False, cast: 
 
 
 def castable(source: str, target: str) -> bool:
-    """Whether `cast=True` covers the way: float to float, complex to complex, int or bool to int."""
+    """Whether `cast=True` covers the way: float to float, complex to complex, int or bool to int.
+
+    The values are another matter: each must survive, floats and complex numbers but for rounding; see `convert`.
+    """
     return (kind_of(source), kind_of(target)) in {('f', 'f'), ('c', 'c'), ('i', 'i'), ('b', 'i')}
 
 
@@ -87,8 +92,10 @@ def convert(array: np.ndarray[Any, Any], how: Exchange, dtype: str) -> np.ndarra
         block = values[start : start + _BLOCK]
         if kind_of(dtype) == 'i':
             _check_range(block, dtype)
-        with np.errstate(over='ignore', invalid='ignore'):  # a cast may round, and to infinity
+        with np.errstate(over='ignore', invalid='ignore'):  # a cast may round; what is out of range is seen below
             result[start : start + _BLOCK] = cast = _cast(block, target)
+            if kind_of(dtype) in ('f', 'c'):
+                _check_survival(block, cast, dtype)
             if how is Exchange.SCALAR and not np.array_equal(_cast(cast, block.dtype), block, equal_nan=True):
                 raise MismatchError(f'the value {block[0]} does not fit {dtype}; cast=True rounds it')
     return result.reshape(array.shape)
@@ -99,6 +106,49 @@ def _cast(block: np.ndarray[Any, Any], target: np.dtype[Any]) -> np.ndarray[Any,
     if block.dtype.isbuiltin == target.isbuiltin == 2:
         block = block.astype(np.int16 if block.dtype.name.startswith(('int', 'uint')) else np.float32)
     return block.astype(target)
+
+
+class _Range(NamedTuple):
+    """What a dtype of floats can hold."""
+
+    low: float  # between these two every number is rounded at most
+    high: float
+    overflow: float  # from here on a number is rounded to one that is too large
+    special: bool  # whether it has infinities and NaN
+
+
+@lru_cache
+def _range_of(dtype: np.dtype[Any]) -> _Range:
+    about = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    high = float(about.max)
+    low, special, huge = np.array([-1.0, np.nan, np.inf]).astype(dtype).astype(np.float64)
+    # A dtype without infinities and NaN makes its largest number of all that is larger.
+    overflow = high + 2.0 ** (math.floor(math.log2(high)) - about.nmant) / 2 if math.isfinite(huge) else math.inf
+    return _Range(-high if low == -1 else float(about.tiny), high, overflow, np.isnan(special) and np.isinf(huge))
+
+
+def _check_survival(block: np.ndarray[Any, Any], cast: np.ndarray[Any, Any], dtype: str) -> None:
+    """Checks that a cast of floats or complex numbers rounds at most: what is finite, infinite or NaN stays that."""
+    values, results = _reals(block), _reals(cast)
+    target = _range_of(results.dtype)
+    if target.special and target.high >= _range_of(values.dtype).high:
+        return
+    # NumPy compares halves and the dtypes of ml_dtypes a hundred times more slowly than it converts them.
+    numbers = values if values.itemsize >= 4 else values.astype(np.float32)
+    if numbers.min() >= target.low and numbers.max() <= target.high:
+        return  # nothing infinite and no NaN among them, which no comparison holds for
+    found = results.astype(np.float64)
+    lost = np.isnan(numbers) != np.isnan(found)
+    lost |= np.isinf(numbers) != np.isinf(found)
+    lost |= np.abs(numbers) >= target.overflow if math.isfinite(target.overflow) else False
+    if lost.any():
+        value = block[int(np.argmax(lost)) * block.size // numbers.size]
+        raise MismatchError(f'the value {value} does not fit {dtype}')
+
+
+def _reals(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A flat array; of complex numbers the real and the imaginary part of each."""
+    return array.view(array.real.dtype) if array.dtype.kind == 'c' else array
 
 
 def _check_range(block: np.ndarray[Any, Any], dtype: str) -> None:

@@ -12,6 +12,7 @@ from objio.io.arrays import SMALL, read_array, read_arrays
 from objio.io.comparison import compare
 from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
+from objio.io.entries import check_entries
 from objio.io.files import File, opened, write
 from objio.io.metrics import to_write
 from objio.io.parts import Parts
@@ -19,8 +20,9 @@ from objio.io.placement import boxes_of, narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
 from objio.io.subjects import as_collection, to_save
+from objio.messages import warn_user
 from objio.variables import VarCollection
-from objio.variables.name_filter import Selector, chooser, everything
+from objio.variables.name_filter import NameFilter, Selector, chooser, everything
 from objio.variables.renamer import Renamer, Rules, renamed
 from objio.variables.values import ARRAYS, is_scalar
 from objio.variables.variable import put, values_of
@@ -98,8 +100,9 @@ def load_var_collection(
         vc: a module, a VarCollection, or a mapping from names to variables.
         renamer: from names in the file to names in the model: a `Renamer`, or what one is made of.
         only: the names of the model to load: a name or the prefix of one up to `.`, `[`, `(` or `/`, a compiled
-            pattern, a function, or a list of them.
-        skip: the names to leave out.
+            pattern, a function, or a list of them. A literal name that matches nothing is an error, here, in `skip`
+            and as a key of `renamer`; a pattern or a function that matches nothing is a warning.
+        skip: the names to leave out, of the model or of the file.
         allow_missing: let variables that the file lacks keep their values.
         allow_unused: ignore arrays that the model lacks.
         cast: convert float to float, complex to complex, and int or bool to int where every value survives.
@@ -108,13 +111,15 @@ def load_var_collection(
         progress: called with the bytes of arrays that were read and those that will be.
 
     Returns:
-        what was matched, renamed, missing, unused, converted and unverified.
+        what was matched, renamed, missing, unused, converted, unverified and unmatched.
 
     Raises:
-        MismatchError: the file does not fit the model; the message is a table of every difference.
+        MismatchError: the file does not fit the model; the message is a table of every difference. Also where the file
+            has arrays and the load would take none of them, whatever is allowed.
         FormatError: the file is damaged, or of another kind.
         TypeError: `vc` holds no variables.
-        ValueError: the renamer gives one name to two arrays, or `only` chooses none of the variables.
+        ValueError: a literal name of `only`, `skip` or `renamer` matches nothing; the renamer gives one name to two
+            arrays; or `only` chooses none of the variables.
         OSError: the file cannot be opened or read.
 
     Example:
@@ -195,8 +200,8 @@ def plan_load(
     """
     collection = as_collection(vc)
     options: dict[str, Any] = {
-        'only': _lasting(only),
-        'skip': _lasting(skip),
+        'only': NameFilter.of(only, 'only'),
+        'skip': NameFilter.of(skip, 'skip'),
         'allow_missing': allow_missing,
         'allow_unused': allow_unused,
         'cast': cast,
@@ -237,6 +242,7 @@ def load_archive(
     """
 
     def execute(plan: LoadPlan) -> LoadReport:
+        warn_user(*plan.warnings)  # while nothing is assigned, for the caller may make it an error
         variables = {canonical: variable for canonical, _, variable, _ in vc.held()}
         targets = [variables[canonical] for canonical in plan.takes]
         sources = list(plan.takes.values())
@@ -270,24 +276,22 @@ def _plan(
     allow_unused: bool = True,
     cast: bool = False,
 ) -> LoadPlan:
-    taken = chooser(only, None)
-    if len(vc) and only is not None and not any(map(taken, vc.keys())):
-        raise ValueError(
-            f'only={only!r} chooses none of the {len(vc)} variables of the model, such as {next(iter(vc.keys()))!r}; '
-            'nothing was loaded'
-        )
-    chosen = chooser(taken if only is not None else None, skip)
+    wanted, unwanted = NameFilter.of(only, 'only'), NameFilter.of(skip, 'skip')
+    chosen = chooser(wanted, unwanted)
+    names = renamed([*archive.specs, *archive.aliases], renamer)
+    unmatched = check_entries(name, vc.keys(), names, only=wanted, skip=unwanted, renamer=renamer)
     return compare(
         name,
         archive.specs,
         archive.aliases,
         _wanted(vc, chosen),
-        renamed=renamed([*archive.specs, *archive.aliases], renamer),
+        renamed=names,
         chosen=chosen,
         cast=cast,
         keyless=archive.keyless,
         allow_missing=allow_missing,
         allow_unused=allow_unused,
+        unmatched=unmatched,
         given=renamer is not None,
         compose=lambda rules: _composed(renamer, rules),
         apply=apply,
@@ -367,8 +371,3 @@ def _fit(
 
 def _bits(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def _lasting(selector: Selector | None) -> Selector | None:
-    """The selector in a form that can be asked again: an iterator gives its items once."""
-    return list(selector) if isinstance(selector, Iterator) else selector

@@ -72,6 +72,7 @@ class LoadReport:
         unused: names in the file that the model lacks.
         converted: canonical name -> what was done to fit the variable, such as 'float32 -> bfloat16 (cast)'.
         unverified: canonical names whose bytes were not checked against a checksum.
+        unmatched: patterns and functions of `only`, `skip` and `renamer` that matched nothing, as they are written.
     """
 
     matched: tuple[str, ...]
@@ -80,6 +81,7 @@ class LoadReport:
     unused: tuple[str, ...]
     converted: Mapping[str, str]
     unverified: tuple[str, ...]
+    unmatched: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f'{len(self.matched)} variables loaded']
@@ -89,6 +91,8 @@ class LoadReport:
         for label, pairs in (('renamed', self.renamed), ('converted', self.converted)):
             if pairs:
                 lines.append(f'{len(pairs)} {label}: {some([f"{name}: {what}" for name, what in pairs.items()])}')
+        if self.unmatched:
+            lines.append(_without_match(self.unmatched))
         return '\n'.join(lines)
 
 
@@ -102,6 +106,7 @@ class LoadPlan:
         renamed: name in the file -> name in the model, where the renamer changes it.
         missing: the variables that the file lacks.
         unused: names in the file that the model lacks.
+        unmatched: patterns and functions of `only`, `skip` and `renamer` that match nothing, as they are written.
     """
 
     file: str
@@ -109,6 +114,7 @@ class LoadPlan:
     renamed: Mapping[str, str]
     missing: tuple[Wanted, ...]
     unused: tuple[str, ...]
+    unmatched: tuple[str, ...]
     _fitted: Mapping[str, Match] = field(repr=False)  # the variables that take something else than one equal array
     _differing: tuple[Row, ...] = field(repr=False)  # a line for each array that does not fit its variable
     _names: Names = field(repr=False)
@@ -135,6 +141,14 @@ class LoadPlan:
         return not self._fitted
 
     @property
+    def warnings(self) -> list[str]:
+        """What is to be told of a load that goes by this plan."""
+        told = [f'{self.file}: {_without_match(self.unmatched)}'] if self.unmatched else []
+        if self.missing and not self._names.specs:
+            told.append(f'{self.file} has no arrays: all {len(self.missing):,} variables kept their values')
+        return told
+
+    @property
     def guesses(self) -> Mapping[str, str]:
         """Name in the file -> the missing name it probably is; see `objio.io.guesses.guess` for when it is guessed."""
         return self._likely.guesses
@@ -156,6 +170,7 @@ class LoadPlan:
         """The lines for what does not match: every one, or what keeps the plan from being applied."""
         missing_is_fine, unused_is_fine = self._allowed
         missing_counts = bool(self.missing) and not missing_is_fine
+        every = every or self._takes_nothing
         guessed, missing, unused = self._guess_rows, self._missing_rows, self._unused_rows
         rows: list[Row | str] = [*self._differing]
         if every or missing_counts or not unused_is_fine:
@@ -164,7 +179,14 @@ class LoadPlan:
             rows += abridged(missing, 'are not in the file') if short and missing_is_fine else missing
         if every or missing_counts or not unused_is_fine:
             rows += abridged(unused, 'are not in the model') if short and unused_is_fine else unused
+        if self._takes_nothing and not rows:
+            rows.append(Row('-', f'{len(self._names.specs):,} arrays', '-', 'only= and skip= leave nothing to take'))
         return rows
+
+    @property
+    def _takes_nothing(self) -> bool:
+        """Whether a file with arrays would be loaded for nothing."""
+        return bool(self._names.specs) and not self.takes
 
     def __str__(self) -> str:
         same: list[Row] = []
@@ -192,17 +214,32 @@ class LoadPlan:
         ]
         said = ', '.join(f'{count:,} {what}' for count, what in counts if count) or 'no variables'
         lines = [f'{self.file}: {said}', table(rows)] if rows else [f'{self.file}: {said}']
+        if self._takes_nothing and self._allowed[0]:
+            lines.append(f'Nothing would be loaded: {self._why_nothing}.')
+        if self.unmatched:
+            lines.append(_without_match(self.unmatched))
         return '\n'.join([*lines, *self._advice])
 
     def check(self) -> None:
         """Raises MismatchError, with all differences as one table, if the plan cannot be applied."""
         if not self._fits:
-            raise MismatchError(_complaint(self.file, self._amiss(every=False, short=True), self._advice))
+            rows = self._amiss(every=False, short=True)
+            raise MismatchError(_complaint(self.file, rows, self._advice, self._why_nothing))
 
     @property
     def _fits(self) -> bool:
         missing_is_fine, unused_is_fine = self._allowed
-        return not self._differing and (missing_is_fine or not self.missing) and (unused_is_fine or not self.unused)
+        fits = not self._differing and not self._takes_nothing
+        return fits and (missing_is_fine or not self.missing) and (unused_is_fine or not self.unused)
+
+    @property
+    def _why_nothing(self) -> str:
+        """Why a file with arrays would be loaded for nothing; '' where something is taken, or does not fit."""
+        if not self._takes_nothing or self._differing:
+            return ''
+        if not self.missing:
+            return 'no variable of the model takes part'
+        return 'no array of the file has the name of a variable'
 
     @cached_property
     def _likely(self) -> Renames:
@@ -296,6 +333,7 @@ class LoadPlan:
             unused=self.unused,
             converted={name: match.conversion for name, match in self._fitted.items() if match.conversion},
             unverified=() if verified else matched,
+            unmatched=self.unmatched,
         )
 
     def apply(self) -> LoadReport:
@@ -319,12 +357,16 @@ def value_mismatch(file: str, problems: Iterable[Row]) -> MismatchError:
     return MismatchError(_complaint(file, tuple(problems), ()))
 
 
-def _complaint(file: str, rows: Sequence[Row | str], advice: Sequence[str]) -> str:
+def _complaint(file: str, rows: Sequence[Row | str], advice: Sequence[str], nothing: str = '') -> str:
     found = [row for row in rows if isinstance(row, Row)]
     remedies = ['renamer= maps names', 'only=/skip= leave variables out']
-    if any(row.in_file == '-' for row in found):
+    if any(row.in_file == '-' for row in found) and not nothing:
         remedies.append("allow_missing=True keeps the model's values")
     if any('cast=True' in row.remark for row in found):
         remedies.append('cast=True converts dtypes')
-    lines = [f'{file} does not fit the model; nothing was assigned.', table(rows), *advice]
-    return '\n'.join([*lines, f'Ways out: {"; ".join(remedies)}.'])
+    head = f'{file} does not fit the model; nothing was assigned' + (f': {nothing}.' if nothing else '.')
+    return '\n'.join([head, table(rows), *advice, f'Ways out: {"; ".join(remedies)}.'])
+
+
+def _without_match(entries: Sequence[str]) -> str:
+    return f'{len(entries)} unmatched, since no name fits: {some(entries)}'

@@ -4,16 +4,30 @@ import contextlib
 import logging
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from objio.errors import FormatError
 from objio.io.averaging import mean_of
 from objio.io.custom import check_function, load_mean, putting_back
+from objio.io.plan import LoadReport
 from objio.io.retention import whole_number
 from objio.io.saves import Folder, Save
+from objio.messages import some
 from objio.variables import VarCollection
 
 _LOG = logging.getLogger('objio')
+
+
+class Restored(NamedTuple):
+    """A save that was loaded.
+
+    Attributes:
+        save: which one.
+        report: what the loading function says of the load; None where a function of the user's says nothing.
+    """
+
+    save: Save
+    report: LoadReport | None
 
 
 class Restorer:
@@ -35,11 +49,11 @@ class Restorer:
         self._mean = mean
         self._damage = (FormatError,) if own else (FormatError, EOFError, zipfile.BadZipFile)
 
-    def newest(self, vc: VarCollection, options: Mapping[str, Any]) -> Save | None:
+    def newest(self, vc: VarCollection, options: Mapping[str, Any]) -> Restored | None:
         """Loads the newest save that is whole; those that are damaged are reported and passed over.
 
         Returns:
-            the save; None where there is none.
+            the save and what is reported of it; None where there is none.
 
         Raises:
             FormatError: every save is damaged; the message lists them.
@@ -52,14 +66,12 @@ class Restorer:
             complaint = state.damaged
             if not complaint and not state.gone:
                 try:
-                    self._try(save, vc, options)
+                    return Restored(save, self._try(save, vc, options))
                 except self._damage as error:
                     complaint = str(error) or type(error).__name__
                 except FileNotFoundError:
                     if self._folder.is_there(save):  # the function missed another file
                         raise
-                else:
-                    return save
             if complaint:
                 if save.path not in damaged:
                     _LOG.warning('passing over a damaged save: %s', _with_path(save, complaint))
@@ -74,7 +86,7 @@ class Restorer:
             )
         return None
 
-    def at(self, idx: int, vc: VarCollection, options: Mapping[str, Any]) -> Save:
+    def at(self, idx: int, vc: VarCollection, options: Mapping[str, Any]) -> Restored:
         """Loads the save of an index.
 
         Raises:
@@ -88,21 +100,19 @@ class Restorer:
             if not found:
                 raise missing([idx], self._folder.path, sorted({save.idx for save in saves}))
             try:
-                self._try(found[-1], vc, options)
+                return Restored(found[-1], self._try(found[-1], vc, options))
             except FileNotFoundError:
                 if self._folder.is_there(found[-1]):
                     raise
-            else:
-                return found[-1]
 
-    def mean(self, saves: Sequence[Save], vc: VarCollection, weights: Sequence[float] | None) -> None:
+    def mean(self, saves: Sequence[Save], vc: VarCollection, weights: Sequence[float] | None) -> LoadReport | None:
         """Loads the mean of several saves, the newest last; see `objio.average`."""
         paths = [save.path for save in saves]
         if self._mean is not None:
             with mean_of(paths, weights) as archive:
-                self._mean(archive, f'the mean of {len(paths)} saves in {self._folder.path}', vc)
-        else:
-            load_mean(self._load, paths, vc, weights)
+                return _as_report(self._mean(archive, f'the mean of {len(paths)} saves in {self._folder.path}', vc))
+        load_mean(self._load, paths, vc, weights)
+        return None
 
     def choose(self, last: int | None, idxs: Sequence[int] | None) -> list[Save]:
         """The saves that are meant, the newest last: the last so many, those of some indices, or all.
@@ -128,13 +138,41 @@ class Restorer:
             raise missing(absent, self._folder.path, list(whole))
         return [whole[idx] for idx in wanted]
 
-    def _try(self, save: Save, vc: VarCollection, options: Mapping[str, Any]) -> None:
+    def _try(self, save: Save, vc: VarCollection, options: Mapping[str, Any]) -> LoadReport | None:
         try:
             with contextlib.nullcontext() if self._own else putting_back(vc):
-                self._load(save.path, vc, **options)
+                return _as_report(self._load(save.path, vc, **options))
         except self._damage as error:
             self._folder.mark_damaged(save, str(error) or type(error).__name__)
             raise
+
+
+def log_left_out(name: str, report: LoadReport | None, *, verbose: bool) -> None:
+    """Says in the log what a load left out: a warning where variables kept their values, else for information.
+
+    Args:
+        name: what was loaded.
+        report: of the load, if there is one.
+        verbose: whether information is wanted; a warning is given always.
+    """
+    if report is None or not (report.missing or (report.unused and verbose)):
+        return
+    told = []
+    if report.missing:
+        count = len(report.missing) + len(report.matched)
+        told.append(
+            f'{len(report.missing):,} of {count:,} variables are missing there and kept their values: '
+            f'{some(report.missing)}'
+        )
+    if report.unused:
+        told.append(
+            f'{len(report.unused):,} arrays there are unused, since the model lacks them: {some(report.unused)}'
+        )
+    _LOG.log(logging.WARNING if report.missing else logging.INFO, 'restored %s in part; %s', name, '; '.join(told))
+
+
+def _as_report(returned: Any) -> LoadReport | None:
+    return returned if isinstance(returned, LoadReport) else None
 
 
 def missing(idxs: list[int], folder: str, there: list[int]) -> FileNotFoundError:

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from objio.errors import ConfigDefaultChanged
 from objio.formats import Archive
 from objio.io.checkpoint import Checkpoint
 from objio.io.custom import check_options
 from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
 from objio.io.subjects import state_to_save
+from objio.messages import warn_user
 from objio.models import sessions
-from objio.models.merging import merge, tell
+from objio.models.merging import merge
 from objio.models.place import Place
 from objio.models.record import Record
 from objio.models.settings import adopt
@@ -118,7 +120,7 @@ def _load(model: 'Model', file: str, vc: Any, **options: Any) -> LoadReport:
 def load_with_settings(model: 'Model', archive: Archive, name: str, vc: Any, **options: Any) -> LoadReport:
     """Loads weights, and the settings in their metadata, all or nothing."""
     merged = merge(model.config, Record.read(archive, name), type(model), name, built=True)
-    tell(merged.notes)
+    warn_user(*merged.notes, category=ConfigDefaultChanged)
     report = load_archive(archive, name, vc, **options)
     adopt(model.config, merged.config)
     return report

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import pydantic
 
-from objio.errors import ConfigConflict, ConfigDefaultChanged
-from objio.messages import warn_user
+from objio.errors import ConfigConflict
 from objio.models.config import Config
 from objio.models.precedence import Saved, decide
 from objio.models.record import Record
@@ -100,12 +99,6 @@ def merge(config: Config, record: Record, model: type, name: str, *, built: bool
         take(merged, path, checked)
     mark(merged, config.given | record.given)
     return Merged(merged, merging.notes)
-
-
-def tell(notes: list[str]) -> None:
-    """Warns of what `ConfigDefaultChanged` is for, as if the line outside objio had done it."""
-    for note in notes:
-        warn_user(note, ConfigDefaultChanged)
 
 
 class _Merging:

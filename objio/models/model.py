@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import jax
 
 from objio import storage
+from objio.errors import ConfigDefaultChanged
 from objio.io import metrics as metrics_io
 from objio.io.background import Writer
 from objio.io.contents import contents_of
@@ -16,10 +17,11 @@ from objio.io.custom import check_options
 from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
 from objio.io.subjects import state_to_save
+from objio.messages import warn_user
 from objio.models import registry, sessions
 from objio.models.checkpoints import ModelCheckpoint, load_with_settings
 from objio.models.config import Config as BaseConfig
-from objio.models.merging import begin, merge, tell
+from objio.models.merging import begin, merge
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
 from objio.variables import Module, VarCollection
@@ -83,7 +85,7 @@ class Model(Module):
             return
         with place.open() as (archive, name, record):
             merged = merge(begin(type(self).Config, config, record, name), record, type(self), name)
-            tell(merged.notes)
+            warn_user(*merged.notes, category=ConfigDefaultChanged)
             self._config = merged.config
             self._config._directory = folder  # noqa: SLF001
             self.build()

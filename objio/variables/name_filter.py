@@ -82,7 +82,9 @@ class NameFilter:
             if self._is_named(name):
                 for beginning in beginnings(name):
                     waiting.pop(beginning, None)
-        known = {beginning for name in names for beginning in beginnings(name)} if waiting else set()
+        known: set[str] = set()
+        if waiting:
+            known.update(found for name in names for found in beginnings(name) if not found.endswith(_ENDS))
         return Unmatched(
             {f'{self.argument}={literal!r}': nearest(literal, known) for literal in waiting},
             tuple(f'{self.argument}={words}' for words, asked in self._others if not any(map(asked, names))),

@@ -1,9 +1,11 @@
 """Names turned into other names: to load a file whose model was called differently."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-Replacement = str | Callable[[re.Match[str]], str]
+from objio.variables.name_filter import Unmatched
+from objio.variables.rename_rules import Function, Pairs, Replacement, Words
+
 Rules = Mapping[str, str] | Sequence[tuple[str | re.Pattern[str], Replacement]] | Callable[[str], str]
 
 
@@ -31,20 +33,14 @@ class Renamer:
         'BLOCK[3].W'
     """
 
-    _rename: Callable[[str], str]
-
     def __init__(self, rules: Rules, chain: Callable[[str], str] | None = None) -> None:
+        self._rename: Renamer | Words | Pairs | Function
         if isinstance(rules, Mapping):
-            if '' in rules:
-                raise ValueError("Renamer: '' is a key of the dict, but an empty string stands everywhere in a name")
-            self._words = dict(rules)
-            self._pattern = re.compile('|'.join(map(re.escape, rules)))
-            self._rename = self._by_words if rules else str
+            self._rename = Words(rules)
         elif callable(rules):
-            self._rename = rules
+            self._rename = rules if isinstance(rules, Renamer) else Function(rules)
         elif isinstance(rules, (list, tuple)):
-            self._pairs = [(re.compile(pattern), replacement) for pattern, replacement in rules]
-            self._rename = self._by_patterns
+            self._rename = Pairs(rules)
         else:
             raise TypeError(
                 'Renamer: expected a dict, a list of (pattern, replacement) pairs or a callable, '
@@ -57,13 +53,28 @@ class Renamer:
         new = self._rename(name)
         return self.chain(new) if self.chain is not None else new
 
-    def _by_words(self, name: str) -> str:
-        return self._pattern.sub(lambda found: self._words[found.group()], name)
+    def unmatched(self, names: Collection[str]) -> Unmatched:
+        """The rules that fit none of some names, those of chained renamers among them.
 
-    def _by_patterns(self, name: str) -> str:
-        for pattern, replacement in self._pairs:
-            name = pattern.sub(replacement, name)
-        return name
+        A key of a dict is a literal name. It fits where it is replaced, a pattern where it is found, a callable where
+        it changes a name. Each renamer of a chain is judged by the names that it is given.
+
+        Args:
+            names: all the names there are; what was perhaps meant is looked for among them, too.
+
+        Example:
+            >>> found = Renamer({'encodr': 'enc'}, Renamer([('^dec', 'd')])).unmatched(['encoder.w'])
+            >>> found.literals, found.others
+            ({"renamer={'encodr': 'enc'}": " (did you mean 'encoder'?)"}, ("renamer=('^dec', 'd')",))
+        """
+        if type(self).__call__ is not Renamer.__call__:  # a subclass has rules of its own
+            return Function(self).unmatched(names)
+        found = self._rename.unmatched(names)
+        if self.chain is None:
+            return found
+        chain = self.chain if isinstance(self.chain, Renamer) else Function(self.chain)
+        further = chain.unmatched([self._rename(name) for name in names])
+        return Unmatched(found.literals | further.literals, found.others + further.others)
 
 
 def renamed(names: Iterable[str], renamer: Rules | None) -> dict[str, str]:

@@ -41,13 +41,19 @@ GUARDS = [
         ),
     ),
     *of(
-        'io/ops.py',
+        'io/entries.py',
         'io/test_select.py',
         (
             'a choice of nothing is an error',
-            'if len(vc) and only is not None and not any(map(taken, vc.keys())):',
-            'if False:',
+            'if not literals and not none:',
+            'if not literals:',
             'test_a_choice_of_nothing_is_an_error',
+        ),
+        (
+            'a literal name that matches nothing is an error',
+            'if not literals and not none:',
+            'if not none:',
+            'test_a_literal_entry_that_matches_nothing_is_an_error',
         ),
     ),
     *of(

@@ -124,6 +124,16 @@ GUARDS = [
         ),
     ),
     *of(
+        'messages.py',
+        _PRECEDENCE,
+        (
+            'a warning points outside objio',
+            'stacklevel=level',
+            'stacklevel=1',
+            'test_a_newer_package_is_told_with_both_versions',
+        ),
+    ),
+    *of(
         'models/merging.py',
         _PRECEDENCE,
         (
@@ -149,12 +159,6 @@ GUARDS = [
             'return type(self._config).model_validate(values, strict=False)',
             'return type(self._config).model_construct(**values)',
             'test_a_saved_value_that_is_no_longer_valid_is_a_conflict',
-        ),
-        (
-            'a warning points outside objio',
-            'stacklevel=level',
-            'stacklevel=1',
-            'test_a_newer_package_is_told_with_both_versions',
         ),
         (
             'what is given stays strict where others are missing',

@@ -109,8 +109,10 @@ def test_a_choice_of_nothing_is_an_error() -> None:
         with pytest.raises(ValueError, match=r"only='\(Nte\)' chooses none of the 1 variables .* '\(Net\)\.w'"):
             verb(file_of(['(Net).w']), vc, only='(Nte)')
     assert same_objects(vc, before)
-    assert objio.load_var_collection(file_of(['x']), tree_vars({}), only='x').unused == ('x',)
-    assert not objio.load_var_collection(file_of(['(Net).w']), vc, skip='(Net)').matched
+    with pytest.raises(ValueError, match=r'only=\[\] chooses none of the 1 variables'):
+        objio.load_var_collection(file_of(['(Net).w']), vc, only=[])
+    with pytest.raises(ValueError, match=r'chooses none of the 1 variables'):
+        objio.load_var_collection(file_of(['(Net).w']), vc, only=re.compile('Nte'))
 
 
 @pytest.mark.parametrize('argument', ['only', 'skip'])
