@@ -14,6 +14,7 @@ from objio import storage
 from objio.io.averaging import weights_in_order
 from objio.io.background import Writer
 from objio.io.custom import check_options
+from objio.io.files import path_of_folder
 from objio.io.naming import index_pattern
 from objio.io.ops import load_archive, load_var_collection, save_var_collection
 from objio.io.pruning import fates, scores
@@ -80,7 +81,7 @@ class Checkpoint:
         background: bool = False,
         durable: bool = True,
     ) -> None:
-        self.logdir = os.fsdecode(logdir)
+        self.logdir = path_of_folder(logdir)
         self.verbose = verbose
         self._policy = Policy(keep_ckpts, keep_every, keep_best, best_metric, best_mode)
         self._background = background

@@ -152,6 +152,16 @@ def open_file_object(file: IO[bytes]) -> FileSource | LocalSource:
     return FileSource(file, _name(file)) if fd is None else LocalSource(os.dup(fd), _name(file))
 
 
+def is_same_file(file: Any, other: Any) -> bool:
+    """Whether two paths or file objects lead to one file of the system, as far as they say."""
+    try:
+        return os.path.samestat(
+            *(os.stat(given if isinstance(given, str) else given.fileno()) for given in (file, other))
+        )
+    except (AttributeError, NotImplementedError, TypeError, ValueError, OSError):  # no file of the system is behind it
+        return False
+
+
 def _nothing_now(name: str) -> BlockingIOError:
     return BlockingIOError(errno.EAGAIN, 'the file gives no bytes now; open it in blocking mode', name)
 
