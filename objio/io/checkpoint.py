@@ -35,7 +35,7 @@ class Checkpoint:
     called, and the functions that write and read them, wrapped in `staticmethod`.
 
     Args:
-        logdir: the folder of the run; the saves stand in its subfolder `DIR_NAME`.
+        logdir: the folder of the run, where a leading `~` is the home folder; the saves stand in its subfolder `DIR_NAME`.
         keep_ckpts: how many of the newest saves stay; None: all.
         makedir: make the folder where it is missing.
         verbose: one line in the log for each save and each restore, through `logging.getLogger('objio')`.

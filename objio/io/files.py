@@ -23,8 +23,8 @@ from objio.io.shards import SHARD_BYTES, EncodedShards, lay_out_shards
 
 File = str | os.PathLike[str] | IO[bytes]
 """What every verb takes as a file: a path, or a binary file object."""
-# Of a scheme with one slash; one letter is a drive of Windows.
-_SHORTENED_URL = re.compile(r'^([A-Za-z][A-Za-z0-9+.-]+):[/\\](?!/)')
+# A scheme with one slash. A scheme has two letters at least: one is a drive of Windows.
+_SHORTENED_URL = re.compile(rf'^([A-Za-z][A-Za-z0-9+.-]+):{re.escape(os.sep)}(?!/)')
 _PIECE = 1 << 20  # bytes that `verify` looks at while they are in the cache
 _COMPARED = 1000  # names; looking for a similar one takes up to 0.1 ms for each
 
@@ -332,7 +332,7 @@ def _local(given: str | bytes | os.PathLike[str]) -> str:
         raise ValueError(f'a path cannot contain NUL: {path!r}')
     storage.refuse_url(path)
     if isinstance(given, os.PathLike):
-        # A Path makes one slash of two; the folder `s3:` that this would name is nobody's.
+        # A Path makes one slash of two. Who has a folder `s3:` may name it with a str.
         storage.refuse_url(_SHORTENED_URL.sub(r'\1://', path))
     if path != '~' and path[:2] not in {'~/', f'~{os.sep}'}:
         return path

@@ -33,7 +33,7 @@ class Model(Module):
     by the table in the guide.
 
     Args:
-        directory: where the model is saved; it is not made before the first save.
+        directory: where the model is saved; a leading `~` is the home folder. It is not made before the first save.
         **config: settings that are given; the others are those saved, or the defaults.
 
     Raises:

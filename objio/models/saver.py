@@ -48,7 +48,7 @@ class Saver:
         model: a `Model`, or any module.
         config: the settings of a module, as JSON has them; a `Model` has its own.
         run: the name; None: that in the environment variable OBJIO_RUN, or a friendly one.
-        root: the folder of all runs; it is made where it is missing.
+        root: the folder of all runs, where a leading `~` is the home folder; it is made where it is missing.
         resume: go on with the run, where there is one of this name.
 
     Attributes:

@@ -80,7 +80,7 @@ def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, fil
 
 def test_without_home_the_system_knows_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the variable HOME is not set, as in some services, the list of users has it."""
-    monkeypatch.delenv('HOME')
+    monkeypatch.delenv('HOME', raising=False)
     monkeypatch.setattr('pwd.getpwuid', lambda _: SimpleNamespace(pw_dir='/of/the/user'))
     assert path_of('~/a.npz') == '/of/the/user/a.npz'
 
@@ -95,7 +95,7 @@ def test_a_home_that_is_not_known_is_an_error(monkeypatch: pytest.MonkeyPatch, h
 
     monkeypatch.setattr('pwd.getpwuid', nobody)
     if home is None:
-        monkeypatch.delenv('HOME')
+        monkeypatch.delenv('HOME', raising=False)
     else:
         monkeypatch.setenv('HOME', home)
     with pytest.raises(ValueError, match=r"'~.*absolute path of the home folder.*set HOME, or give the whole path"):
