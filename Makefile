@@ -13,11 +13,12 @@ stamp := $(VENV)/.installed
 .DEFAULT_GOAL := help
 # Two installations into one environment would trip over each other.
 .NOTPARALLEL:
-.PHONY: help demo test faults bench bench-quick bench-torch lint format docs serve clean
+.PHONY: help demo test system faults bench bench-quick bench-torch lint format docs serve clean
 
 help:
 	@echo 'make demo     train on real digits, get killed, resume, average the last saves'
-	@echo 'make test     run every test (PYTEST_ARGS="-n 2 tests/io" chooses; ALLOW_SKIP=1 passes over missing system tools)'
+	@echo 'make test     run every test (PYTEST_ARGS="-n 2 tests/io" chooses; NO_SKIP=1 lets none be skipped)'
+	@echo 'make system   install the programs of the system that tests are skipped without, on Debian as root'
 	@echo 'make faults   kills, power cuts, damage, hostile files: the whole proof, 30 minutes, best as root'
 	@echo 'make bench    measure objio beside its peers and the machine, 40 minutes; bench-quick: two minutes; bench-torch'
 	@echo 'make lint     check style and types'
@@ -32,8 +33,12 @@ demo: $(stamp)-demo
 test: $(stamp)-test
 	$(bin)/python -m pytest $(PYTEST_ARGS)
 
+system:
+	tools/system.sh
+
+# What cannot be installed is missed by the proofs that need it.
 faults: $(stamp)-faults
-	tools/system.sh strace mkfs.ext4 mkfs.xfs
+	-tools/system.sh strace mkfs.ext4 mkfs.xfs
 	PYTHONPATH=tests $(bin)/python -m faults
 
 bench: $(stamp)-bench
@@ -68,6 +73,7 @@ clean:
 # pip before 25.1 does not know the groups of pyproject.toml.
 $(stamp)-pip:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "objio needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo 'objio needs the modules venv and ensurepip of $(PYTHON); on Debian: apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@touch $@

@@ -1,6 +1,6 @@
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 from hypothesis import settings
@@ -12,27 +12,47 @@ collect_ignore = ['data']
 settings.register_profile('objio', deadline=None, derandomize='CI' in os.environ, print_blob=True)
 settings.load_profile('objio')
 
-# Debian's package for each program that a test asks for.
-_PACKAGES = {
-    '7z': 'p7zip-full',
-    'busybox': 'busybox',
-    'java': 'default-jre-headless',
-    'mkfs.ext4': 'e2fsprogs',
-    'mkfs.xfs': 'xfsprogs',
-    'strace': 'strace',
-    'unzip': 'unzip',
-}
+_MISSING = 'missing program'
 
 
 @pytest.fixture
-def tool() -> Callable[[str], str]:
-    """Finds a program of the system; a test that lacks it fails with the cure, or is skipped with ALLOW_SKIP=1."""
+def tool(record_property: Callable[[str, object], None]) -> Callable[[str], str]:
+    """`tool(name)`: the path of a program of the system; a test is skipped where `make system` has not installed it."""
 
     def find(name: str) -> str:
         path = shutil.which(name)
         if path is None:
-            message = f'{name} is missing: apt-get install {_PACKAGES[name]}, or pass over this test with ALLOW_SKIP=1'
-            (pytest.skip if os.environ.get('ALLOW_SKIP') == '1' else pytest.fail)(message)
+            record_property(_MISSING, name)
+            pytest.skip(f'{name} is missing')
         return path
 
     return find
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With NO_SKIP=1, as in CI, a test that is skipped is a failure, whatever the machine lacks."""
+    report = yield
+    if os.environ.get('NO_SKIP') == '1' and report.skipped and not hasattr(report, 'wasxfail'):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = 'failed'
+        report.longrepr = f'{reason}; NO_SKIP=1 lets no test be skipped (`make system` installs the programs)'
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """The last line of a run names the programs that tests were skipped for, and the command that installs them."""
+    yield
+    terminal = session.config.pluginmanager.get_plugin('terminalreporter')
+    if terminal is None:  # a process of xdist, whose reports go to the one that has a terminal
+        return
+    lacking = [dict(report.user_properties).get(_MISSING) for report in terminal.stats.get('skipped', [])]
+    programs = sorted({str(name) for name in lacking if name is not None})
+    if programs:
+        count = len(lacking) - lacking.count(None)
+        terminal.ensure_newline()
+        terminal.write_line(
+            f'{count} tests were skipped, as these programs are missing: {", ".join(programs)}. '
+            'To install them: make system'
+        )

@@ -15,6 +15,7 @@ from objio.io.averaging import weights_in_order
 from objio.io.background import Writer
 from objio.io.best_mode import Mode
 from objio.io.custom import check_options
+from objio.io.files import path_of_folder
 from objio.io.naming import index_pattern
 from objio.io.ops import load_archive, load_var_collection, save_var_collection
 from objio.io.plan import LoadReport
@@ -37,7 +38,7 @@ class Checkpoint:
     called, and the functions that write and read them, wrapped in `staticmethod`.
 
     Args:
-        logdir: the folder of the run; the saves stand in its subfolder `DIR_NAME`.
+        logdir: the folder of the run, where a leading `~` is the home folder; the saves stand in its subfolder `DIR_NAME`.
         keep_ckpts: how many of the newest saves stay; None: all.
         makedir: make the folder where it is missing.
         verbose: one line in the log for each save and each restore, through `logging.getLogger('objio')`.
@@ -91,7 +92,7 @@ class Checkpoint:
         background: bool = False,
         durable: bool = True,
     ) -> None:
-        self.logdir = os.fsdecode(logdir)
+        self.logdir = path_of_folder(logdir)
         self.verbose = verbose
         self.report: LoadReport | None = None
         self._policy = Policy(keep_ckpts, keep_every, keep_best, best_metric, best_mode)

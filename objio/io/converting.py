@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from objio import storage
 from objio.formats import ArraySpec
 from objio.formats.dtypes import stored
 from objio.io.conversion import is_key
@@ -36,7 +37,7 @@ def convert(
 
     Args:
         src: a path or a binary file object, of any format that `open` reads.
-        dst: as for `save_var_collection`; it may be the same path, but no file object that is read meanwhile.
+        dst: as for `save_var_collection`; it may be the same path, but no file object of the file that is read.
         metadata: what the new file is given instead of the metadata of the old one; {}: nothing.
         copy_aliases: store an array under each of its names, for formats that know no aliases.
         key_data: store typed PRNG keys as their words, uint32 with one more axis, for formats that know no keys; a
@@ -50,7 +51,8 @@ def convert(
     Raises:
         UnsaveableError: dtypes, names or aliases that the new format cannot hold; the message lists them.
         TypeError: metadata that it cannot hold.
-        ValueError: a key of `metadata` is reserved, `shard_bytes` is less than 1, or `dst` is no index; or `dst` is the file object `src`.
+        ValueError: a key of `metadata` is reserved, `shard_bytes` is less than 1, or `dst` is no index; or `dst` is a
+            file object of the file that is read.
         FormatError: the old file is damaged.
         OSError: a file cannot be read or written.
 
@@ -66,8 +68,8 @@ def convert(
         raise ValueError(
             f'shard_bytes={shard_bytes} for {display_name(dst)}: expected at least 1, and a name that ends in {INDEX}'
         )
-    if src is dst and path_of(dst) is None:
-        raise ValueError(f'{display_name(dst)} cannot be written while it is read; convert into another file object')
+    if path_of(dst) is None and (src is dst or storage.is_same_file(path_of(src) or src, dst)):
+        raise ValueError(f'{display_name(dst)} cannot be written while it is read; convert into another file')
     with opened(src, max_bytes=max_bytes) as (archive, _):
         sources = {name: name for name in archive.specs}
         aliases = dict(archive.aliases)

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from objio.io.shards import SHARD_BYTES, EncodedShards, lay_out_shards
 
 File = str | os.PathLike[str] | IO[bytes]
 """What every verb takes as a file: a path, or a binary file object."""
+# A scheme with one slash. A scheme has two letters at least: one is a drive of Windows.
+_SHORTENED_URL = re.compile(rf'^([A-Za-z][A-Za-z0-9+.-]+):{re.escape(os.sep)}(?!/)')
 _PIECE = 1 << 20  # bytes that `verify` looks at while they are in the cache
 _COMPARED = 1000  # names; looking for a similar one takes up to 0.1 ms for each
 
@@ -280,18 +283,67 @@ def open_source(file: File) -> storage.LocalSource | storage.FileSource:
 def path_of(file: File) -> str | None:
     """The path as a str, or None for a file object.
 
+    A leading `~` or `~/` is the home folder; otherwise the path is taken as given.
+
     Raises:
         TypeError: it is neither.
-        ValueError: the path has NUL in it, which no system can open.
+        ValueError: the path has NUL in it, which no system can open, or is a URL, or starts in a home folder that is
+            not known.
     """
     if isinstance(file, str | bytes | os.PathLike):
-        path = os.fsdecode(file)
-        if '\0' in path:
-            raise ValueError(f'a path cannot contain NUL: {path!r}')
-        return path
+        return _local(file)
     if not hasattr(file, 'read') and not hasattr(file, 'write'):
         raise TypeError(f'expected a path (str or PathLike) or a binary file object, got {type(file).__name__}')
     return None
+
+
+def path_of_folder(folder: str | os.PathLike[str]) -> str:
+    """The path of a folder as a str, as `path_of` has it; a file object is refused.
+
+    Raises:
+        TypeError: it is no path.
+        ValueError: as `path_of`.
+    """
+    if not isinstance(folder, str | bytes | os.PathLike):
+        raise TypeError(f'expected the path of a folder (str or PathLike), got {type(folder).__name__}')
+    return _local(folder)
+
+
+class FixedPath:
+    """A path that means what it meant when it was given, wherever the program goes meanwhile.
+
+    Args:
+        given: a path, perhaps relative to the working folder of now.
+    """
+
+    def __init__(self, given: str) -> None:
+        self._given = given
+        self.absolute = os.path.abspath(given)
+
+    @property
+    def path(self) -> str:
+        """The path as it was given, or absolute where the working folder is another by now."""
+        return self._given if os.path.abspath(self._given) == self.absolute else self.absolute
+
+
+def _local(given: str | bytes | os.PathLike[str]) -> str:
+    path = os.fsdecode(given)
+    if '\0' in path:
+        raise ValueError(f'a path cannot contain NUL: {path!r}')
+    storage.refuse_url(path)
+    if isinstance(given, os.PathLike):
+        # A Path makes one slash of two. Who has a folder `s3:` may name it with a str.
+        storage.refuse_url(_SHORTENED_URL.sub(r'\1://', path))
+    if path != '~' and path[:2] not in {'~/', f'~{os.sep}'}:
+        return path
+    # An empty HOME would make `~/x` a path from the root.
+    home = '' if os.name == 'posix' and os.environ.get('HOME') == '' else os.path.expanduser('~')
+    if not os.path.isabs(home):
+        raise ValueError(
+            f'{path!r}: expected the absolute path of the home folder in the variable HOME, found {home!r}; '
+            'set HOME, or give the whole path'
+        )
+    return os.path.expanduser(path)
 
 
 def _format(file: File) -> Format:

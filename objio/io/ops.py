@@ -43,11 +43,13 @@ def save_var_collection(
     """Saves variables to one file, each array once.
 
     A path is written to a temporary file beside it, made durable and renamed, so that it always holds a whole file,
-    the old one or the new one. A file object is written from position 0, without that protection.
+    the old one or the new one. A file object is written from position 0, without that protection; one that stands
+    elsewhere is refused.
 
     Args:
-        file: a path, whose suffix chooses the format (`.npz` where there is none), or a binary file object. A name
-            such as `model.safetensors.index.json` writes shards with an index, into a folder that may be missing.
+        file: a path, whose suffix chooses the format (`.npz` where there is none), or a binary file object. A leading
+            `~` is the home folder. A name such as `model.safetensors.index.json` writes shards with an index, into a
+            folder that may be missing.
         vc: a module, a VarCollection, a mapping from names to variables, or any tree of arrays.
         ignore: names to leave out, as `skip` of `load_var_collection`: also those of what no file can hold.
         metadata: anything that JSON keeps unchanged, stored in the file. Keys that start with `objio.` are reserved:
@@ -59,7 +61,8 @@ def save_var_collection(
         UnsaveableError: a name or a value that no file can hold, or arrays that would be left out unseen; the message
             names them.
         TypeError: `vc` holds nothing that can be saved, or the metadata does not survive JSON.
-        ValueError: a key of the metadata is reserved, or `ignore` names nothing.
+        ValueError: a key of the metadata is reserved, or `ignore` names nothing; a file object does not stand at
+            position 0, or the path is a URL; nothing was written.
         OSError: the file cannot be written, among others for want of space, which is checked before the first byte.
         SaveNotDurable: the file is in place, but its folder could not be synced.
 

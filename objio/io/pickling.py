@@ -41,6 +41,7 @@ def save_module(file: File, module: Module) -> None:
     Raises:
         UnsaveableError: an attribute cannot be pickled, such as a lambda; the message names it and the cure.
         TypeError: `module` is no module.
+        ValueError: a file object does not stand at position 0; nothing was written.
         OSError: the file cannot be written.
 
     Example:

@@ -15,6 +15,7 @@ from typing import Any
 
 from objio import storage
 from objio.errors import FormatError
+from objio.io.files import FixedPath
 from objio.io.files import open as open_saved
 from objio.io.folders import INDEX
 from objio.io.metrics import decode
@@ -84,8 +85,7 @@ class Folder:
         measured: bool,
         late: bool = False,
     ) -> None:
-        self._given = path
-        self._absolute = os.path.abspath(path)
+        self._path = FixedPath(path)
         self._pattern = pattern
         self._format = file_format
         self._checkpoint_idx = checkpoint_idx
@@ -99,9 +99,7 @@ class Folder:
     @property
     def path(self) -> str:
         """The folder's path as it was given; absolute where the working folder is another, or may become another."""
-        if hasattr(self._stays, 'here') or os.path.abspath(self._given) != self._absolute:
-            return self._absolute
-        return self._given
+        return self._path.absolute if hasattr(self._stays, 'here') else self._path.path
 
     def stay(self) -> None:
         """Makes all paths of this thread absolute: what it does must not depend on where the program goes meanwhile."""

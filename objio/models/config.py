@@ -73,12 +73,15 @@ class Config(Settings):
 
     @property
     def directory(self) -> Path:
-        """The directory of the model; in memory only, never stored and never compared."""
+        """The directory of the model; in memory only, never stored and never compared.
+
+        As it was given, or absolute where the working folder is another by now.
+        """
         if self._directory is None:
             raise AttributeError(
                 f'this {title(type(self))} has no directory: it belongs to no model, or the model was unpickled'
             )
-        return self._directory
+        return Path(self._directory.path)
 
     @property
     def given(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from objio.io import metrics as metrics_io
 from objio.io.background import Writer
 from objio.io.contents import contents_of
 from objio.io.custom import check_options
+from objio.io.files import FixedPath, path_of_folder
 from objio.io.ops import load_archive, load_var_collection
 from objio.io.plan import LoadReport
 from objio.io.subjects import state_to_save
@@ -36,7 +37,7 @@ class Model(Module):
     by the table in the guide.
 
     Args:
-        directory: where the model is saved; it is not made before the first save.
+        directory: where the model is saved; a leading `~` is the home folder. It is not made before the first save.
         **config: settings that are given; the others are those saved, or the defaults.
 
     Raises:
@@ -76,8 +77,8 @@ class Model(Module):
     def __init__(self, /, directory: str | os.PathLike[str] = 'model_dir', **config: Any) -> None:
         self._writer = _Writer()
         self._saves = 0
-        folder = Path(os.fsdecode(directory))
-        place = Place.at(folder)
+        folder = FixedPath(str(Path(path_of_folder(directory))))
+        place = Place.at(folder.path)
         if not place.is_saved():
             self._config = type(self).Config(**config)
             self._config._directory = folder  # noqa: SLF001  # a friend

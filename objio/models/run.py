@@ -31,7 +31,7 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(files.path_of_folder(path))
         self.name = self.path.name
         self.damaged = ''
         try:
@@ -164,7 +164,7 @@ def find(run: Run | str, root: str | os.PathLike[str]) -> Run:
     if isinstance(run, Run):
         return run
     name = check_name(run)
-    folder = os.fsdecode(root)
+    folder = files.path_of_folder(root)
     path = os.path.join(folder, name)
     if not is_run(path):
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []

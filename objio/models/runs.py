@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast, overload
 
 from objio.io.best_mode import Mode, chosen_mode
+from objio.io.files import path_of_folder
 from objio.messages import nearest, some
 from objio.models import run_table
 from objio.models.run import Run, is_missing, is_run
@@ -177,7 +178,7 @@ def runs(root: str | os.PathLike[str] = 'storage') -> Runs:
         >>> objio.runs().best('loss').name
         'lr-0.01'
     """
-    folder = os.fsdecode(root)
+    folder = path_of_folder(root)
     paths = [os.path.join(folder, name) for name in os.listdir(folder)]
     found = []
     for path in paths:

@@ -17,7 +17,7 @@ from objio.errors import ConfigConflict, FormatError
 from objio.formats.manifest import check_metadata
 from objio.io import metrics as metrics_io
 from objio.io.contents import contents_of
-from objio.io.files import opened
+from objio.io.files import opened, path_of_folder
 from objio.io.ops import load_archive, save_var_collection
 from objio.io.pickling import check_picklable, save_module
 from objio.io.subjects import as_collection, state_to_save, to_save
@@ -48,7 +48,7 @@ class Saver:
         model: a `Model`, or any module.
         config: the settings of a module, as JSON has them; a `Model` has its own.
         run: the name; None: that in the environment variable OBJIO_RUN, or a friendly one.
-        root: the folder of all runs; it is made where it is missing.
+        root: the folder of all runs, where a leading `~` is the home folder; it is made where it is missing.
         resume: go on with the run, where there is one of this name.
 
     Attributes:
@@ -90,7 +90,7 @@ class Saver:
         name = os.environ.get('OBJIO_RUN') or None if run is None else run
         if name is not None:
             check_name(name)
-        folder = os.fsdecode(root)
+        folder = path_of_folder(root)
         self._session: sessions.Session | None = None
         self._log: Log | None = None
         self._earlier: Metrics = {}
@@ -209,7 +209,7 @@ class Saver:
             ConfigConflict: `config.json` was edited by hand, or the settings are no longer valid.
             FormatError: a file is damaged.
         """
-        folder = Path(os.fsdecode(root), check_name(run))
+        folder = Path(path_of_folder(root), check_name(run))
         refuse_missing(folder)
         with opened(folder / WEIGHTS) as (archive, name):
             record = Record.read(archive, name)

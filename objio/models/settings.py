@@ -5,11 +5,11 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 from objio.errors import UnsaveableError
+from objio.io.files import FixedPath
 from objio.models.freezing import freeze, thaw
 
 try:
@@ -52,7 +52,7 @@ class Settings(pydantic.BaseModel):
 
     model_config = ConfigDict(strict=True, extra='forbid', validate_default=True, ser_json_inf_nan='constants')
 
-    _directory: Path | None = PrivateAttr(default=None)
+    _directory: FixedPath | None = PrivateAttr(default=None)
     _settled: bool = PrivateAttr(default=False)
     _sealed: bool = PrivateAttr(default=False)
     # What stood here before a load took the value of a save: nobody in this process gave that one.

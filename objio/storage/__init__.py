@@ -1,6 +1,6 @@
 """WHERE the bytes are: files that appear whole or not at all, and file objects of the caller; never an array."""
 
-from objio.storage.fileobj import FileSource, StreamSink, open_file_object, write_file_object
+from objio.storage.fileobj import FileSource, StreamSink, is_same_file, open_file_object, write_file_object
 from objio.storage.handles import LocalSink, LocalSource
 from objio.storage.local import (
     create,
@@ -10,6 +10,7 @@ from objio.storage.local import (
     link,
     make_folder,
     open_file,
+    refuse_url,
     remove,
     sync,
     sync_folder,
@@ -28,11 +29,13 @@ __all__ = [
     'file_names',
     'folder_of',
     'identity',
+    'is_same_file',
     'is_temporary',
     'link',
     'make_folder',
     'open_file',
     'open_file_object',
+    'refuse_url',
     'remove',
     'sweep',
     'sync',

@@ -107,16 +107,25 @@ class FileSource:
 def write_file_object(file: IO[bytes]) -> Iterator[StreamSink]:
     """Gives a sink for a binary file object; what it held after the last byte written is cut off.
 
-    A file object that cannot seek, or cannot be cut as those that compress, is written from where it stands.
+    A file object that cannot seek, or cannot be cut as those that compress, is written from where it stands: there,
+    nothing that stands before is overwritten.
 
     Raises:
         TypeError: the file is open in text mode or the wrong direction, or is no file.
-        ValueError: the file is open for appending, where nothing can be put at position 0.
+        ValueError: the file is open for appending, where nothing can be put at position 0, or stands elsewhere, so that
+            what stands before would be lost. It is untouched.
     """
     _refuse_unfit(file, 'write', 'wb')
     if _appends(file):
         raise ValueError(f"{_name(file)} is open for appending; open it with mode 'wb'")
-    if _can_be_overwritten(file):
+    position = _position(file)
+    if position is not None and _can_be_overwritten(file, position):
+        if position:
+            raise ValueError(
+                f'{_name(file)} stands at position {position}, but objio writes from position 0, over what stands '
+                'before; nothing was written. To replace what the file holds, call file.seek(0) first; to keep it, '
+                'save to an io.BytesIO() and write its bytes: file.write(buffer.getvalue())'
+            )
         sink = FileSink(file)
         yield sink
         sink.cut()
@@ -143,6 +152,16 @@ def open_file_object(file: IO[bytes]) -> FileSource | LocalSource:
     return FileSource(file, _name(file)) if fd is None else LocalSource(os.dup(fd), _name(file))
 
 
+def is_same_file(file: Any, other: Any) -> bool:
+    """Whether two paths or file objects lead to one file of the system, as far as they say."""
+    try:
+        return os.path.samestat(
+            *(os.stat(given if isinstance(given, str) else given.fileno()) for given in (file, other))
+        )
+    except (AttributeError, NotImplementedError, TypeError, ValueError, OSError):  # no file of the system is behind it
+        return False
+
+
 def _nothing_now(name: str) -> BlockingIOError:
     return BlockingIOError(errno.EAGAIN, 'the file gives no bytes now; open it in blocking mode', name)
 
@@ -157,21 +176,35 @@ def _appends(file: Any) -> bool:
         return False
 
 
-def _can_be_overwritten(file: Any) -> bool:
-    """Whether bytes can be put anywhere and the rest be cut off; finds out without changing the file."""
-    if not file.seekable() or not callable(getattr(file, 'truncate', None)):
+def _position(file: Any) -> int | None:
+    """Where a file object stands, or None where it cannot seek or does not say."""
+    try:
+        return file.tell() if file.seekable() else None
+    except (AttributeError, NotImplementedError, OSError):  # some that are written forward only do not even say so
+        return None
+
+
+def _can_be_overwritten(file: Any, position: int) -> bool:
+    """Whether bytes can be put anywhere and the rest be cut off; finds out without changing the file.
+
+    Args:
+        file: which can seek, as it says.
+        position: where it stands, and stands again afterwards.
+    """
+    if not callable(getattr(file, 'truncate', None)):
         return False
     try:
         file.seek(0, os.SEEK_END)
-        file.truncate(file.tell())
+        try:
+            file.truncate(file.tell())
+        finally:
+            file.seek(position)
     except (NotImplementedError, ValueError):  # gzip says that it can seek, but writes forward only
         return False
-    except OSError as error:  # a device
-        if error.errno not in kernel.NOT_OFFERED:
+    except OSError as error:  # a device, or what cannot seek after all
+        if error.errno not in kernel.NOT_OFFERED | {errno.ESPIPE}:
             raise
-        file.seek(0)
         return False
-    file.seek(0)
     return True
 
 

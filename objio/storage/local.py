@@ -78,14 +78,14 @@ def open_file(path: str) -> LocalSource:
     Raises:
         OSError: FileNotFoundError, IsADirectoryError, PermissionError and their like, as the system gives them.
     """
-    _refuse_url(path)
+    refuse_url(path)
     _refuse_special(os.stat(path), path)
     return LocalSource(os.open(path, os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)), path)
 
 
 def file_names(folder: str) -> list[str]:
     """The names of the files in `folder`, in no order; links to files count as files."""
-    _refuse_url(folder)
+    refuse_url(folder)
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries if _is_file(entry)]
 
@@ -105,7 +105,7 @@ def folder_of(path: str) -> str:
 
 def make_folder(folder: str) -> None:
     """Makes a folder and those above it where they are missing, durably: a save is no safer than the way to it."""
-    _refuse_url(folder)
+    refuse_url(folder)
     missing = []
     above = os.path.abspath(folder)
     while not os.path.isdir(above) and above != os.path.dirname(above):
@@ -195,7 +195,7 @@ def sync(path: str) -> None:
 
 def _replaced(path: str) -> tuple[str, os.stat_result | None]:
     """The file that a save to `path` replaces, where symbolic links end, and what stands there now."""
-    _refuse_url(path)
+    refuse_url(path)
     # Absolute, too: a background save must not depend on what the working folder is by then.
     target = os.path.realpath(path)
     try:
@@ -224,7 +224,12 @@ def _refuse_special(info: os.stat_result, path: str) -> None:
         )
 
 
-def _refuse_url(path: str) -> None:
+def refuse_url(path: str) -> None:
+    """Refuses a URL before a folder called `s3:` comes into being.
+
+    Raises:
+        ValueError: it is one.
+    """
     if '://' in path:
         raise ValueError(
             f'{path!r} is a URL, but objio reads and writes local files only so far. '

@@ -195,6 +195,30 @@ def _(w: Any) -> None:
             os.remove('text')
 
 
+@case('a file object that does not stand at position 0')
+def _(w: Any) -> None:
+    with open('cut.npz', 'r+b') as file:
+        file.seek(0, os.SEEK_END)
+        objio.save_var_collection(file, w.vc)
+
+
+@case('a file object that is open for appending')
+def _(w: Any) -> None:
+    with open('notes.npz', 'ab') as file:
+        objio.save_var_collection(file, w.vc)
+
+
+@case('a path that starts with ~ where the home folder is not known')
+def _(w: Any) -> None:
+    w.patch.setenv('HOME', '')
+    objio.save_var_collection('~/net.npz', w.vc)
+
+
+@case('a URL')
+def _(w: Any) -> None:
+    objio.save_var_collection('s3://bucket/net.npz', w.vc)
+
+
 @case('a pickle, without trusted=True')
 def _(w: Any) -> None:
     objio.load_module('net.pickle', trusted=False)

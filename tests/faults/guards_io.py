@@ -233,6 +233,44 @@ GUARDS = [
     ),
     *of(
         'io/files.py',
+        'io/test_path_of.py',
+        (
+            'home is no folder called ~',
+            "if path != '~' and path[:2] not in {'~/', f'~{os.sep}'}:",
+            'if True:',
+            'test_a_leading_tilde_is_the_home_folder',
+        ),
+        (
+            'a home folder that is not known is an error',
+            'if not os.path.isabs(home):',
+            'if False:',
+            'test_a_home_that_is_not_known_is_an_error',
+        ),
+        (
+            'a Path of a URL is no folder of the working folder',
+            "storage.refuse_url(_SHORTENED_URL.sub(r'\\1://', path))",
+            'pass',
+            'test_a_url_is_refused',
+        ),
+        (
+            'a path means what it meant when it was given',
+            'return self._given if os.path.abspath(self._given) == self.absolute else self.absolute',
+            'return self._given',
+            'test_a_fixed_path_means_what_it_meant',
+        ),
+    ),
+    *of(
+        'io/converting.py',
+        'io/test_file_objects.py',
+        (
+            'a file is not converted into itself in place',
+            'src is dst or storage.is_same_file(path_of(src) or src, dst)',
+            'src is dst',
+            'test_a_file_is_not_converted_into_itself_in_place',
+        ),
+    ),
+    *of(
+        'io/files.py',
         'io/test_open.py',
         (
             'a file that cannot be read is not left open',

@@ -340,6 +340,18 @@ GUARDS = [
         'storage/fileobj.py',
         'storage/test_writing_file_objects.py',
         (
+            'what stands before the position of a file object is not overwritten',
+            '        if position:\n',
+            '        if False:\n',
+            'test_a_real_file_that_stands_elsewhere_is_refused',
+        ),
+        (
+            'a file object that is refused keeps its position',
+            '            file.seek(position)\n    except',
+            '            pass\n    except',
+            'test_a_file_without_a_name_that_stands_elsewhere_is_refused',
+        ),
+        (
             'a file object that takes a part gets the rest',
             'rest[len(rest) if count is None else count :]',
             'rest[len(rest) :]',

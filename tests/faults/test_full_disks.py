@@ -19,19 +19,21 @@ KINDS = ['tmpfs', pytest.param('ext4', marks=pytest.mark.full)]
 
 
 @contextlib.contextmanager
-def small_disk(kind: str, folder: Path, needs: Callable[[object, str], None], options: str = '') -> Iterator[Path]:
+def small_disk(
+    kind: str, folder: Path, needs: Callable[[object, str], None], tool: Callable[[str], str], options: str = ''
+) -> Iterator[Path]:
     """A disk of a megabyte of memory, or one of 8 MB in a file of which a megabyte is free."""
     needs(os.name == 'posix' and os.geteuid() == 0 and own_mounts(), 'root and the right to mount')
     disk, image = folder / 'disk', folder / 'image'
     disk.mkdir()
     if kind == 'tmpfs':
-        command: list[Any] = ['mount', '-t', 'tmpfs', '-o', options or 'size=1m', 'objio-test', disk]
+        command: list[Any] = [tool('mount'), '-t', 'tmpfs', '-o', options or 'size=1m', 'objio-test', disk]
     else:
         needs(os.path.exists('/dev/loop-control'), 'loop devices')
         with open(image, 'wb') as file:
             file.truncate(8 << 20)
-        subprocess.run(['mkfs.ext4', '-q', '-F', *options.split(), image], check=True)
-        command = ['mount', '-t', 'ext4', '-o', 'loop', image, disk]
+        subprocess.run([tool('mkfs.ext4'), '-q', '-F', *options.split(), image], check=True)
+        command = [tool('mount'), '-t', 'ext4', '-o', 'loop', image, disk]
     subprocess.run(command, check=True)
     try:
         yield disk
@@ -61,6 +63,7 @@ def restored(disk: Path, cells: int) -> int:
 def test_a_disk_full_of_bytes(
     tmp_path: Path,
     needs: Callable[[object, str], None],
+    tool: Callable[[str], str],
     figure: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -74,7 +77,7 @@ def test_a_disk_full_of_bytes(
     if seen_by == 'write':
         monkeypatch.setattr('objio.storage.handles._PREALLOCATE_FROM', 1 << 40)
     fitted = refused = 0
-    with small_disk(kind, tmp_path, needs) as disk:
+    with small_disk(kind, tmp_path, needs, tool) as disk:
         if free(disk) > 1 << 20:
             (disk / 'filler').write_bytes(bytes(free(disk) - (1 << 20)))
         for size in SIZES[:: amount(10, 1)]:
@@ -108,11 +111,17 @@ def test_a_disk_full_of_bytes(
 @pytest.mark.parametrize('background', [False, True], ids=['foreground', 'background'])
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_run_that_fills_its_disk(
-    tmp_path: Path, needs: Callable[[object, str], None], figure: Callable[..., None], *, kind: str, background: bool
+    tmp_path: Path,
+    needs: Callable[[object, str], None],
+    tool: Callable[[str], str],
+    figure: Callable[..., None],
+    *,
+    kind: str,
+    background: bool,
 ) -> None:
     """A run that keeps all its saves ends in ENOSPC with each of them whole, and goes on once there is room."""
     cells = 5_000
-    with small_disk(kind, tmp_path, needs) as disk:
+    with small_disk(kind, tmp_path, needs, tool) as disk:
         if free(disk) > 1 << 20:
             (disk / 'filler').write_bytes(bytes(free(disk) - (1 << 20)))
         ckpt = ckpt_of(disk, keep_ckpts=None, background=background)
@@ -144,11 +153,16 @@ def test_a_run_that_fills_its_disk(
 @pytest.mark.proves('full-disks')
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_disk_full_of_files(
-    tmp_path: Path, needs: Callable[[object, str], None], figure: Callable[..., None], *, kind: str
+    tmp_path: Path,
+    needs: Callable[[object, str], None],
+    tool: Callable[[str], str],
+    figure: Callable[..., None],
+    *,
+    kind: str,
 ) -> None:
     """Where no inode is left the save is ENOSPC and nothing changes; with one it goes through."""
     tries = 10
-    with small_disk(kind, tmp_path, needs, {'tmpfs': 'size=1m,nr_inodes=16', 'ext4': '-N 32'}[kind]) as disk:
+    with small_disk(kind, tmp_path, needs, tool, {'tmpfs': 'size=1m,nr_inodes=16', 'ext4': '-N 32'}[kind]) as disk:
         ckpt = ckpt_of(disk, keep_ckpts=1)
         ckpt.save(tree(0, 1000), idx=0)
         fillers = []

@@ -70,7 +70,9 @@ class Copy:
         xml = self.folder / 'result.xml'
         xml.unlink(missing_ok=True)
         options = ['-q', '-x', '--tb=short', '-p', 'no:cacheprovider', f'--basetemp={self.folder / "tmp"}']
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(('PYTEST_', 'FAULTS'))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(('PYTEST_', 'FAULTS', 'NO_SKIP'))
+        }
         process = subprocess.run(
             [sys.executable, '-c', _RUN, *options, f'--junitxml={xml}', *(f'tests/{test}' for test in tests)],
             cwd=self.folder,

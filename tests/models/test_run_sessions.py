@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -256,12 +257,13 @@ def test_the_provenance_of_a_run() -> None:
     assert objio.runs()[0].sessions[0]['settings']['class'] == 'support_runs:Net'
 
 
-def test_the_commit_and_whether_it_was_dirty(tmp_path: Path) -> None:
+def test_the_commit_and_whether_it_was_dirty(tool: Callable[[str], str], tmp_path: Path) -> None:
     """The commit is that of the folder; a changed file makes it dirty, a new one does not; elsewhere there is none."""
+    program = tool('git')
 
     def in_git(*command: str) -> str:
         identity = ('-c', 'user.name=a', '-c', 'user.email=a@b')
-        return subprocess.run(['git', *identity, *command], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run([program, *identity, *command], check=True, capture_output=True, text=True).stdout.strip()
 
     assert git(str(tmp_path)) is None
     in_git('init', '-q', '-b', 'trunk')

@@ -4,7 +4,7 @@ import errno
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +17,16 @@ BIG = 2 << 20  # twice the disk
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tool: Callable[[str], str], tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MiB with an old file on it."""
     if os.name == 'nt' or os.geteuid() != 0:
         pytest.skip('only root may mount a file system')
     folder = tmp_path / 'disk'
     folder.mkdir()
     mounted = subprocess.run(
-        ['mount', '-t', 'tmpfs', '-o', 'size=1m,nr_inodes=4', 'objio-test', folder], capture_output=True, text=True
+        [tool('mount'), '-t', 'tmpfs', '-o', 'size=1m,nr_inodes=4', 'objio-test', folder],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f'this machine lets nobody mount a file system: {mounted.stderr.strip()}')

@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def test_what_cannot_be_known_goes_after_an_hour(tmp_path: Path, name: str) -> N
 
 def test_nothing_else_is_swept(tmp_path: Path) -> None:
     """Files, links, folders of other names, and what lies deeper in a folder stay."""
-    process = subprocess.Popen(['true'])
+    process = subprocess.Popen([sys.executable, '-c', ''])
     process.wait()
     dead = called(pid=process.pid)
     kept = tmp_path / 'kept'

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,7 @@ def called(kernel: str | None = None, space: str | None = None, pid: int | None 
 
 def dead_pid() -> int:
     """The number of a process that has ended."""
-    process = subprocess.Popen(['true'])
+    process = subprocess.Popen([sys.executable, '-c', ''])
     process.wait()
     return process.pid
 

@@ -47,11 +47,12 @@ REAL: dict[str, Callable[[Path], IO[bytes]]] = {
 
 @pytest.mark.parametrize('mode', REAL)
 def test_a_real_file_is_written_whole(tmp_path: Path, mode: str) -> None:
-    """From position 0, wherever it stood; longer old content is cut off; all of it is in the file before it is closed."""
+    """From position 0; longer old content is cut off; all of it is in the file before it is closed."""
     path = tmp_path / 'file'
     path.write_bytes(OLDER_AND_LONGER)
     with REAL[mode](path) as file:
         file.write(b'some')
+        file.seek(0)
         assert put(file)
         assert path.read_bytes() == NEW
         assert file.tell() == len(NEW)
@@ -70,26 +71,81 @@ def test_a_file_without_a_name_is_written_whole(kind: str) -> None:
     """As for real files."""
     with MEMORY[kind]() as file:
         file.write(OLDER_AND_LONGER)
-        file.seek(7)
+        file.seek(0)
         assert put(file)
         file.seek(0)
         assert file.read() == NEW
+
+
+@pytest.mark.parametrize('mode', REAL)
+def test_a_real_file_that_stands_elsewhere_is_refused(tmp_path: Path, mode: str) -> None:
+    """What was written before is not overwritten: nothing is, and the position stays; `seek(0)` is the cure it names."""
+    path = tmp_path / 'file'
+    path.write_bytes(OLDER_AND_LONGER)
+    with REAL[mode](path) as file:
+        file.write(b'a line\n')
+        with pytest.raises(
+            ValueError, match=r'stands at position 7, but objio writes from position 0.*file\.seek\(0\)'
+        ):
+            put(file)
+        assert file.tell() == 7
+        file.write(b'another\n')
+        file.flush()
+        content = path.read_bytes()
+        file.seek(0)
+        assert put(file)
+    assert content.startswith(b'a line\nanother\n')
+    assert len(content) == (len(OLDER_AND_LONGER) if mode in ('r+b', 'r+b, unbuffered', 'descriptor') else 15)
+    assert path.read_bytes() == NEW
+
+
+@pytest.mark.parametrize('position', [1, len(OLDER_AND_LONGER), len(OLDER_AND_LONGER) + 5])
+@pytest.mark.parametrize('kind', MEMORY)
+def test_a_file_without_a_name_that_stands_elsewhere_is_refused(kind: str, position: int) -> None:
+    """In the middle, at the end, as after an earlier save, or beyond it; the content stays, and the position."""
+    with MEMORY[kind]() as file:
+        file.write(OLDER_AND_LONGER)
+        file.seek(position)
+        with pytest.raises(ValueError, match=f'stands at position {position}, .* io.BytesIO'):
+            put(file)
+        assert file.tell() == position
+        file.seek(0)
+        assert file.read() == OLDER_AND_LONGER
+
+
+def test_a_position_moved_by_the_descriptor_counts(tmp_path: Path) -> None:
+    """A file object that was made of a descriptor which stands behind a header stands there too."""
+    fd = os.open(tmp_path / 'file', os.O_RDWR | os.O_CREAT)
+    os.write(fd, b'header')
+    with os.fdopen(fd, 'wb') as file, pytest.raises(ValueError, match='stands at position 6'):
+        put(file)
+    assert (tmp_path / 'file').read_bytes() == b'header'
+
+
+def test_a_buffer_in_use_is_refused_where_it_stands() -> None:
+    """Memory that cannot be cut, since somebody looks at it, is Python's own error; position and content stay."""
+    file = io.BytesIO(b'0123456789')
+    with file.getbuffer(), pytest.raises(BufferError):
+        put(file)
+    assert (file.tell(), file.getvalue()) == (0, b'0123456789')
 
 
 @pytest.mark.parametrize('module', [gzip, bz2, lzma])
 def test_a_file_that_compresses_is_written_forward(tmp_path: Path, module: Any) -> None:
     """gzip says that it can seek, but cannot go back: such files get the bytes in order."""
     with module.open(tmp_path / 'file', 'wb') as file:
+        file.write(b'a line\n')
         assert not put(file)
     with module.open(tmp_path / 'file') as file:
-        assert file.read() == NEW
+        assert file.read() == b'a line\n' + NEW
 
 
 def test_a_member_of_a_zip_file_is_written_forward(tmp_path: Path) -> None:
     """The handle that `ZipFile.open(name, 'w')` gives."""
     with zipfile.ZipFile(tmp_path / 'file', 'w') as archive, archive.open('member', 'w') as file:
+        file.write(b'a line\n')
         assert not put(file)
-    assert zipfile.ZipFile(tmp_path / 'file').read('member') == NEW
+    assert zipfile.ZipFile(tmp_path / 'file').read('member') == b'a line\n' + NEW
 
 
 def test_a_pipe_is_written_forward() -> None:
@@ -163,6 +219,24 @@ class Plain:
 
     def write(self, data: Any) -> None:
         self.data += bytes(data)
+
+
+@pytest.mark.parametrize('what', ['seekable', 'tell', 'seek'])
+@pytest.mark.parametrize(
+    'no', [OSError(errno.ESPIPE, 'Illegal seek'), io.UnsupportedOperation('no'), NotImplementedError('no')], ids=repr
+)
+def test_what_cannot_seek_after_all_is_written_forward(what: str, no: Exception) -> None:
+    """Whichever call says no, and however: the bytes follow what was written before."""
+
+    class Forward(io.BytesIO):
+        def refuse(self, *_: object) -> Any:
+            raise no
+
+    file = Forward()
+    file.write(b'header')
+    setattr(Forward, what, Forward.refuse)
+    assert not put(file)
+    assert file.getvalue() == b'header' + NEW
 
 
 def test_a_plain_object_is_written_forward() -> None:
@@ -242,6 +316,7 @@ def test_an_exception_inside_comes_out(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), storage.write_file_object(file) as sink:
             sink.write(b'half')
             raise KeyboardInterrupt
+        file.seek(0)
         assert put(file)
     assert (tmp_path / 'file').read_bytes() == NEW
 
