@@ -117,7 +117,12 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
         elif is_array(thing) or isinstance(thing, RANDOM):
             yield Unsaved(name, thing, certain=False)
         elif isinstance(thing, VarCollection):
-            inner = [(f'.{key}', variable) for key, variable in thing.items()]
+            lost = [
+                Unsaved(f'{name}.{key}', v, certain=_is_state(thing))
+                for key, v in thing.items()
+                if id(target(v)) not in known
+            ]
+            yield from lost[:1]
         elif _is_container(thing):
             inner = list(items_of(thing))
         elif found := find_data(thing, arrays=True, known=known):
@@ -126,6 +131,11 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
             if type(item) not in SETTINGS and id(item) not in known:
                 kind = f'({type(item).__name__})' if isinstance(item, Module) else ''
                 waiting.append((f'{name}{key}{kind}', item))
+
+
+def _is_state(vc: VarCollection) -> bool:
+    """Whether a collection holds the leaves of a tree; one of a module may be kept to look at that module."""
+    return vc._tree is not None  # noqa: SLF001  # a friend
 
 
 def _is_container(thing: Any) -> bool:

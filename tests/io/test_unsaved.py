@@ -58,6 +58,7 @@ ARRAYS: dict[str, tuple[Callable[[], Any], str]] = {
     'object': (lambda: Bare([np.ones(2)]), 'float64[2] at (Net).extra.inner[0]'),
     'partial function': (lambda: functools.partial(len, jnp.ones(2)), 'float32[2] at (Net).extra.args[0]'),
     'random generator': (lambda: np.random.default_rng(0), 'Generator at (Net).extra'),
+    'collection of another module': (lambda: Linear(1, 1).vars(), 'TrainVar at (Net).extra.(Linear).b'),
     'module in an object': (lambda: Bare(Linear(1, 1)), 'TrainVar at (Net).extra.inner.b'),
 }
 VARIABLES: dict[str, tuple[Callable[[], Any], str]] = {
