@@ -94,7 +94,8 @@ _NO_MATTER = """
 """
 
 _DOUBTFUL = """
-    neg, negative, negated, minus, inverse, inverted, inv, reverse, reversed, not, false, free, less, anti, complement,
+    neg, non, negative, negated, minus, inverse, inverted, inv, reverse, reversed, not, false, free, less, anti,
+    complement,
     gap, drop, delta, diff, difference, differences, change, decrease, increase, improvement, gain, reduction, decay,
     degradation, correction, recovery, var, variance, std, stdev, stddev, sd, sem, stderr, std err, std error,
     standard error, spread, confidence, uncertainty, weight, weights, coef, coeff, coefficient, coefficients, scale,
