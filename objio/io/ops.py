@@ -8,6 +8,7 @@ import numpy as np
 
 from objio.errors import MismatchError, UnsaveableError
 from objio.formats import Archive
+from objio.formats.dtypes import stored
 from objio.io.arrays import SMALL, read_array, read_arrays
 from objio.io.caller import warn_caller
 from objio.io.comparison import compare
@@ -21,10 +22,11 @@ from objio.io.placement import boxes_of, narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
 from objio.io.subjects import as_collection
+from objio.io.weak import weak_names
 from objio.variables import VarCollection
 from objio.variables.name_filter import NameFilter, Selector, chooser, everything
 from objio.variables.renamer import Renamer, Rules, renamed
-from objio.variables.values import ARRAYS, is_scalar
+from objio.variables.values import ARRAYS, can_be_weak, is_scalar, is_weak
 from objio.variables.variable import put, values_of
 
 # An array is inflated only when its shape and dtype were accepted for a variable, so the model is the bound.
@@ -252,7 +254,7 @@ def load_archive(
         arrays = counted(arrays, sizes, progress)
         if not plan.as_it_is:
             arrays = _fitted(archive, name, plan, arrays, mmap=mmap, verify=verify)
-        put(targets, place(arrays, values))
+        put(targets, place(arrays, values, [canonical in plan.weak for canonical in plan.takes]))
         return plan.report(verified=verify and archive.checksums)
 
     return _plan(archive, name, vc, renamer, execute, **options).apply()
@@ -286,6 +288,8 @@ def _plan(
         keyless=archive.keyless,
         allow_missing=allow_missing,
         allow_unused=allow_unused,
+        weak=weak_names(archive),
+        can_be_weak=lambda label: can_be_weak(stored(label).dtype),
         unmatched=unmatched,
         given=renamer is not None,
         compose=lambda rules: _composed(renamer, rules),
@@ -316,7 +320,7 @@ def _wanted(vc: VarCollection, chosen: Callable[[str], bool]) -> Iterator[Wanted
             if spec.dtype not in obstacles:
                 cure = f'JAX would narrow {spec.dtype}; enable it with jax.config.update("jax_enable_x64", True)'
                 obstacles[spec.dtype] = cure if narrowed(value.dtype) else ''
-            yield Wanted(name, names, spec, obstacle=obstacles[spec.dtype])
+            yield Wanted(name, names, spec, obstacle=obstacles[spec.dtype], weak=is_weak(value))
         else:
             yield Wanted(name, names, spec, number=is_scalar(value))
 
