@@ -35,7 +35,7 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
 
     Attributes:
         aliases: name -> the name in the same file whose array it shared at the save.
-        metadata: what `save_var_collection(metadata=…)` was given.
+        metadata: what `save_var_collection(metadata=…)` was given, and what objio adds under keys that start with `objio.`.
         kind: what wrote the file: 'objio-npz 1', 'numpy npz', 'Objax npz', 'safetensors' or 'Flax msgpack'.
     """
 

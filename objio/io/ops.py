@@ -102,13 +102,15 @@ def load_var_collection(
         skip: the names to leave out, of the model or of the file.
         allow_missing: let variables that the file lacks keep their values.
         allow_unused: ignore arrays that the model lacks.
-        cast: convert float to float, complex to complex, and int or bool to int where every value survives.
+        cast: convert float to float, complex to complex, and int or bool to int. Floats are rounded; a value that the
+            other dtype cannot hold is an error.
         mmap: let arrays be the pages of the file where that can be; it must then not be changed in place.
         verify: check the CRC-32 of every array that is read.
         progress: called with the bytes of arrays that were read and those that will be.
 
     Returns:
-        what was matched, renamed, missing, unused, converted, unverified and unmatched.
+        what was matched, renamed, missing, unused, converted, unverified and unmatched. Arrays are weakly typed where
+        they were at the save, whatever the variables held.
 
     Raises:
         MismatchError: the file does not fit the model; the message is a table of every difference. Also where the file
