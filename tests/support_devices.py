@@ -188,14 +188,26 @@ def a_promised_array_lands_on_its_sharding() -> None:
 
 
 @promise
-def a_weak_type_stays_weak_where_it_is_sharded() -> None:
-    """A weakly typed value on several devices is replaced by one of the same type and sharding."""
-    old = spread(jnp.full((8, 8), 0.5), 'a')
-    assert old.weak_type
-    new = reloaded(W, old)
-    assert new.weak_type
-    assert new.sharding == old.sharding
-    np.testing.assert_array_equal(np.asarray(new), W)
+def a_weak_type_comes_back_where_it_is_sharded() -> None:
+    """A value on several devices is weakly typed after a load where it was at the save, on the sharding it had."""
+    weak = spread(jnp.full((8, 8), 2.0), 'a', 'b')
+    assert weak.weak_type
+    large = spread(jnp.full((256, 256), 2.0), 'a', 'b')
+    for saved, into in (
+        (weak, weak),
+        (weak, spread(W, 'a', 'b')),
+        (large, spread(np.zeros((256, 256), 'f4'), 'a', 'b')),
+        (large, large),
+    ):
+        new = reloaded(saved, into)
+        assert new.weak_type
+        assert new.sharding == into.sharding
+        np.testing.assert_array_equal(np.asarray(new), np.asarray(saved))
+    for saved, into in ((W, weak), (np.ones((256, 256), 'f4'), large)):
+        new = reloaded(saved, into)
+        assert not new.weak_type
+        assert new.sharding == into.sharding
+        np.testing.assert_array_equal(np.asarray(new), saved)
 
 
 @promise

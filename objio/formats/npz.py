@@ -112,6 +112,7 @@ rules for names hold for them, too. An alias says that the values were one when 
 `metadata` is an object of the caller's. It nests at most 100 levels deep, its integers have at most 4,300 digits, its
 numbers are finite, its text has no lone surrogates, and no object has a key twice. Keys at its top that start with
 `objio.` are reserved. `objio.metrics` is an object from names to numbers or to the strings `nan`, `inf` and `-inf`.
+`objio.weak` is a list of the arrays, in member order, that were weakly typed in JAX; it is there only where there are any.
 
 That spelling in other words: no space outside strings; in strings `"` and `\` are escaped with `\`, U+0008, U+0009,
 U+000A, U+000C and U+000D as `\b`, `\t`, `\n`, `\f`, `\r`, other characters below U+0020 as `\u00` and two lower-case

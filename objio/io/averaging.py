@@ -16,6 +16,7 @@ from objio.io.arrays import READERS, read_arrays
 from objio.io.conversion import kind_of
 from objio.io.files import File, opened
 from objio.io.progress import Progress, counted
+from objio.io.weak import recorded, weak_names
 
 _PIECE = 1 << 20  # bytes: less keeps the interpreter busy, more leaves the cache
 _ALIGNED = 1 << 14  # bytes: pieces of whole pages, and of whole elements
@@ -54,6 +55,10 @@ class MeanArchive:
         self.specs: Mapping[str, ArraySpec] = {
             name: spec for name, spec in tables[-1].items() if name not in self.aliases
         }
+        weak = weak_names(archives[-1][0])
+        if weak:
+            found = (name for name in self.specs if self._sources[name][-1] in weak)
+            self.metadata = recorded(self.metadata, found, as_text=False)
 
     def nbytes(self, name: str) -> int:
         """See `Archive`."""

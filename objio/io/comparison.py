@@ -1,6 +1,6 @@
 """Comparing a file's table of names with a model's; no array is read for it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from objio.formats import ArraySpec
@@ -23,6 +23,8 @@ def compare(
     keyless: bool,
     allow_missing: bool,
     allow_unused: bool,
+    weak: Collection[str],
+    can_be_weak: Callable[[str], bool],
     unmatched: tuple[str, ...],
     given: bool,
     compose: Callable[[Any], Callable[[str], str] | None],
@@ -41,6 +43,8 @@ def compare(
         keyless: whether the file's format knows no key dtypes.
         allow_missing: as in `load_var_collection`.
         allow_unused: as in `load_var_collection`.
+        weak: the arrays that were weakly typed at the save.
+        can_be_weak: whether JAX can have weakly typed arrays of a dtype with this label.
         unmatched: the patterns and functions that match no name.
         given: whether a renamer was given.
         compose: gives the renamer that does what the given one does and then these rules; None for no rules.
@@ -55,8 +59,11 @@ def compare(
     differing: list[Row] = []
     used: set[str] = set()
     owners: dict[str, str] = {}
+    maybe_weak: list[Wanted] = []
     for variable in wanted:
-        name, names, wanted_spec, number, obstacle = variable
+        name, names, wanted_spec, number, obstacle, is_weak = variable
+        if is_weak or weak:
+            maybe_weak.append(variable)
         if len(names) == 1 and names[0] in found and specs[found[names[0]]] == wanted_spec and not obstacle:
             takes[name] = found[names[0]]  # as nearly always, so at once
             continue
@@ -75,6 +82,7 @@ def compare(
             takes[name] = sources[0]
             fitted[name] = Match(name, sources, specs[sources[0]], wanted_spec, number, hows[0])
     used.update(takes.values())
+    becoming, kinds = _weakness(maybe_weak, takes, weak, can_be_weak)
     unused = {name: specs[source] for name, source in found.items() if source not in used}
     return LoadPlan(
         file=file,
@@ -84,6 +92,8 @@ def compare(
         unused=tuple(origin[name] for name in unused),
         unmatched=unmatched,
         _fitted=fitted,
+        weak=frozenset(becoming),
+        _kinds=kinds,
         _differing=tuple(differing),
         _names=Names(specs, aliases, renamed, unused, owners, cast, keyless),
         _allowed=(allow_missing, allow_unused),
@@ -91,6 +101,26 @@ def compare(
         _compose=compose,
         _apply=apply,
     )
+
+
+def _weakness(
+    variables: Iterable[Wanted], takes: Mapping[str, str], weak: Collection[str], can_be_weak: Callable[[str], bool]
+) -> tuple[list[str], dict[str, str]]:
+    """The variables that become weakly typed, as they were at the save; and each that changes in that, in words."""
+    becoming: list[str] = []
+    kinds: dict[str, str] = {}
+    for variable in variables:
+        name, dtype = variable.name, variable.spec.dtype
+        if variable.weak is None or name not in takes:
+            continue
+        saved = takes[name] in weak
+        becomes = saved and can_be_weak(dtype)
+        if becomes:
+            becoming.append(name)
+        if not saved == becomes == variable.weak:
+            was = variable.weak if variable.weak != becomes else saved
+            kinds[name] = f'{"weakly typed " * was}{dtype} -> {"weakly typed " * becomes}{dtype}'
+    return becoming, kinds
 
 
 def _label(old: str, new: str) -> str:

@@ -15,14 +15,20 @@ from objio.io.files import File, lay_out
 from objio.io.shards import EncodedShards
 from objio.io.staging import Staging, assembled
 from objio.variables import VarCollection
-from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
+from objio.variables.values import ARRAYS, is_key, is_scalar, is_weak, key_impl
 
 _SMALL = 1 << 14  # bytes: below it a copy costs less than a view of bytes
 _TRACED = 'is being traced and has no value; save and load outside of jit, grad and vmap'
 
 
 class Held(np.ndarray[Any, np.dtype[Any]]):
-    """The value of a `jax.Array` in a snapshot: read-only, and one object where the array was one."""
+    """The value of a `jax.Array` in a snapshot: read-only, and one object where the array was one.
+
+    Attributes:
+        weak_type: as `jax.Array` has it.
+    """
+
+    weak_type = False
 
 
 class OnHost(dict[jax.sharding.Sharding, bool]):
@@ -52,6 +58,7 @@ class Contents(NamedTuple):
     aliases: dict[str, str]  # alias -> name of the array that it shares
     visible: dict[str, Any]  # arrays whose memory NumPy sees as it is stored: nearly all, on a CPU
     others: dict[str, Any]
+    weak: list[str]  # the arrays that are weakly typed
     on_host: OnHost
     staging: Staging
     rest: Callable[[], Mapping[str, Any]]  # gives what a tree has besides arrays
@@ -76,7 +83,7 @@ class Contents(NamedTuple):
 
     def laid_out(self, file: File, metadata: Mapping[str, Any]) -> Encoded | EncodedShards:
         """The file that holds them, ready for `objio.io.files.write`; see `objio.formats.Format.encode`."""
-        return lay_out(file, self.specs, self.blocks, self.aliases, metadata, rest=self.rest)
+        return lay_out(file, self.specs, self.blocks, self.aliases, metadata, weak=self.weak, rest=self.rest)
 
     def frozen(self) -> 'Contents':
         """The same contents, whatever becomes of the variables and of their arrays."""
@@ -95,7 +102,7 @@ def contents_of(vc: VarCollection) -> Contents:
     Raises:
         UnsaveableError: a value cannot be stored; the message names its variable.
     """
-    contents = Contents({}, {}, {}, {}, OnHost(), Staging(), vc.rest)
+    contents = Contents({}, {}, {}, {}, [], OnHost(), Staging(), vc.rest)
     stored_as: dict[int, str] = {}
     usual = sharding = None  # class and sharding of an array of this host: most have those of the one before
     alive = []  # what is not kept elsewhere, so that its number is not given again
@@ -103,7 +110,8 @@ def contents_of(vc: VarCollection) -> Contents:
         # Only a jax.Array never changes under its name, so only there does "the same object" mean "equal".
         kind = type(value)
         is_array = kind is usual or isinstance(value, jax.Array)
-        home = stored_as.setdefault(id(value), name) if is_array or isinstance(value, Held) else name
+        from_jax = is_array or isinstance(value, Held)
+        home = stored_as.setdefault(id(value), name) if from_jax else name
         if home == name:
             try:
                 if is_array:
@@ -118,6 +126,8 @@ def contents_of(vc: VarCollection) -> Contents:
             except UnsaveableError as error:
                 raise UnsaveableError(f'{name}: {error}') from None
             contents.specs[name] = spec
+            if from_jax and is_weak(value):
+                contents.weak.append(name)
             if here and spec.dtype in STRAIGHT:
                 contents.visible[name] = value
             elif is_array and not here:

@@ -12,6 +12,7 @@ from objio.io.folders import INDEX
 from objio.io.metrics import to_write
 from objio.io.progress import Progress
 from objio.io.shards import SHARD_BYTES
+from objio.io.weak import weak_names
 
 # No less than what a writer gathers: it would take the pieces of a small array for bytes that last.
 _PIECE = 1 << 20
@@ -85,7 +86,9 @@ def convert(
             return archive.pieces(source, memoryview(bytearray(min(_PIECE, archive.nbytes(source) or 1))))
 
         content = archive.metadata if metadata is None else to_write(metadata)
-        encoded = lay_out(dst, specs, blocks, aliases, content, shard_bytes=shard_bytes or SHARD_BYTES)
+        weakly = weak_names(archive)
+        weak = [name for name, source in sources.items() if source in weakly]
+        encoded = lay_out(dst, specs, blocks, aliases, content, weak=weak, shard_bytes=shard_bytes or SHARD_BYTES)
         write(dst, encoded, durable=durable, progress=progress)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +15,12 @@ import numpy as np
 
 from objio import storage
 from objio.errors import FormatError, UnsaveableError
-from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, TreeFormat, by_suffix
+from objio.formats import Archive, ArraySpec, Blocks, Encoded, Format, TreeFormat, by_suffix, safetensors
 from objio.io.arrays import read_array
 from objio.io.folders import INDEX, open_folder
 from objio.io.progress import Progress, reporting
 from objio.io.shards import SHARD_BYTES, EncodedShards, lay_out_shards
+from objio.io.weak import recorded
 
 File = str | os.PathLike[str] | IO[bytes]
 """What every verb takes as a file: a path, or a binary file object."""
@@ -37,7 +38,7 @@ class SavedArrays(Mapping[str, np.ndarray[Any, Any]]):
 
     Attributes:
         aliases: name -> the name in the same file whose array it shared at the save.
-        metadata: what `save_var_collection(metadata=…)` was given.
+        metadata: what `save_var_collection(metadata=…)` was given, and what objio adds under keys that start with `objio.`.
         kind: what wrote the file: 'objio-npz 1', 'numpy npz', 'Objax npz', 'safetensors' or 'Flax msgpack'.
     """
 
@@ -228,6 +229,7 @@ def lay_out(
     aliases: Mapping[str, str],
     metadata: Mapping[str, Any],
     *,
+    weak: Iterable[str] = (),
     rest: Callable[[], Mapping[str, Any]] = dict,
     shard_bytes: int = SHARD_BYTES,
 ) -> Encoded | EncodedShards:
@@ -239,17 +241,20 @@ def lay_out(
         blocks: gives the bytes of the arrays.
         aliases: more names for them.
         metadata: what stands beside them.
+        weak: the arrays that are weakly typed, in order; a format without metadata loses that.
         rest: gives what a tree has besides arrays, for the formats that keep trees.
         shard_bytes: how large shards become, where the file is the index of some.
     """
     path = path_of(file) or ''
     if path.endswith('.orbax'):
         raise UnsaveableError(f'{path}: checkpoints of Orbax are only read; save as .npz or .safetensors')
-    if path.endswith(INDEX):
-        return lay_out_shards(path, specs, blocks, aliases, metadata, shard_bytes=shard_bytes)
     form = _format(file)
     if isinstance(form, TreeFormat):
-        return form.encode_tree(specs, blocks, aliases, metadata, rest())
+        return form.encode_tree(specs, blocks, aliases, recorded(metadata, (), as_text=False), rest())
+    in_shards = path.endswith(INDEX)
+    metadata = recorded(metadata, weak, as_text=form is safetensors and not in_shards)
+    if in_shards:
+        return lay_out_shards(path, specs, blocks, aliases, metadata, shard_bytes=shard_bytes)
     return form.encode(specs, blocks, aliases, metadata)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from objio.errors import MismatchError, UnsaveableError
 from objio.formats import Archive
+from objio.formats.dtypes import stored
 from objio.io.arrays import SMALL, read_array, read_arrays
 from objio.io.comparison import compare
 from objio.io.contents import contents_of, describe, spec_of_array
@@ -20,11 +21,12 @@ from objio.io.placement import boxes_of, narrowed, place
 from objio.io.plan import LoadPlan, LoadReport, Match, Wanted, value_mismatch, value_problem
 from objio.io.progress import Progress, counted
 from objio.io.subjects import as_collection, to_save
+from objio.io.weak import weak_names
 from objio.messages import warn_user
 from objio.variables import VarCollection
 from objio.variables.name_filter import NameFilter, Selector, chooser, everything
 from objio.variables.renamer import Renamer, Rules, renamed
-from objio.variables.values import ARRAYS, is_scalar
+from objio.variables.values import ARRAYS, can_be_weak, is_scalar, is_weak
 from objio.variables.variable import put, values_of
 
 # An array is inflated only when its shape and dtype were accepted for a variable, so the model is the bound.
@@ -108,13 +110,15 @@ def load_var_collection(
         skip: the names to leave out, of the model or of the file.
         allow_missing: let variables that the file lacks keep their values.
         allow_unused: ignore arrays that the model lacks.
-        cast: convert float to float, complex to complex, and int or bool to int where every value survives.
+        cast: convert float to float, complex to complex, and int or bool to int. Floats are rounded; a value that the
+            other dtype cannot hold is an error.
         mmap: let arrays be the pages of the file where that can be; it must then not be changed in place.
         verify: check the CRC-32 of every array that is read.
         progress: called with the bytes of arrays that were read and those that will be.
 
     Returns:
-        what was matched, renamed, missing, unused, converted, unverified and unmatched.
+        what was matched, renamed, missing, unused, converted, unverified and unmatched. Arrays are weakly typed where
+        they were at the save, whatever the variables held.
 
     Raises:
         MismatchError: the file does not fit the model; the message is a table of every difference. Also where the file
@@ -260,7 +264,7 @@ def load_archive(
         arrays = counted(arrays, sizes, progress)
         if not plan.as_it_is:
             arrays = _fitted(archive, name, plan, arrays, mmap=mmap, verify=verify)
-        put(targets, place(arrays, values))
+        put(targets, place(arrays, values, [canonical in plan.weak for canonical in plan.takes]))
         return plan.report(verified=verify and archive.checksums)
 
     return _plan(archive, name, vc, renamer, execute, **options).apply()
@@ -294,6 +298,8 @@ def _plan(
         keyless=archive.keyless,
         allow_missing=allow_missing,
         allow_unused=allow_unused,
+        weak=weak_names(archive),
+        can_be_weak=lambda label: can_be_weak(stored(label).dtype),
         unmatched=unmatched,
         given=renamer is not None,
         compose=lambda rules: _composed(renamer, rules),
@@ -324,7 +330,7 @@ def _wanted(vc: VarCollection, chosen: Callable[[str], bool]) -> Iterator[Wanted
             if spec.dtype not in obstacles:
                 cure = f'JAX would narrow {spec.dtype}; enable it with jax.config.update("jax_enable_x64", True)'
                 obstacles[spec.dtype] = cure if narrowed(value.dtype) else ''
-            yield Wanted(name, names, spec, obstacle=obstacles[spec.dtype])
+            yield Wanted(name, names, spec, obstacle=obstacles[spec.dtype], weak=is_weak(value))
         else:
             yield Wanted(name, names, spec, number=is_scalar(value))
 

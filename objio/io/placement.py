@@ -13,7 +13,7 @@ import numpy as np
 from objio.errors import MismatchError
 from objio.io.arrays import SMALL
 from objio.io.parts import Box, Parts
-from objio.variables.values import ARRAYS, is_key, is_scalar, key_impl
+from objio.variables.values import ARRAYS, can_be_weak, is_key, is_scalar, is_weak, key_impl, weakly
 
 _MANY = 500  # so many arrays of one form are worth the program that is compiled for them
 _AT_ONCE = 8  # arrays a call of that program; with more it takes longer to compile than it gains
@@ -21,7 +21,9 @@ _AT_ONCE = 8  # arrays a call of that program; with more it takes longer to comp
 Form = tuple[Any, tuple[int, ...]]
 
 
-def place(arrays: Iterable[np.ndarray[Any, Any] | Parts], values: Sequence[Any]) -> list[Any]:
+def place(
+    arrays: Iterable[np.ndarray[Any, Any] | Parts], values: Sequence[Any], weak: Sequence[bool] | None = None
+) -> list[Any]:
     """Gives each array the form of the value it is to replace; returns when all of them are where they belong.
 
     A NumPy array or scalar and a Python number stay what they are; a `jax.Array` lands on the sharding of the old one
@@ -34,8 +36,12 @@ def place(arrays: Iterable[np.ndarray[Any, Any] | Parts], values: Sequence[Any])
             before it is on its way, so no more than two large ones wait in the memory of the host. Or the parts of
             an array that `boxes_of` gives for its value.
         values: what the variables hold now; a deleted array will do.
+        weak: which of the arrays that JAX will hold are to be weakly typed, where their dtype can be; None: those whose
+            value is.
     """
-    forms = [_small_form(value) for value in values]
+    if weak is None:
+        weak = [isinstance(value, ARRAYS) and is_weak(value) for value in values]
+    forms = [None if to_weak else _small_form(value) for value, to_weak in zip(values, weak, strict=True)]
     waiting: dict[Form | None, list[tuple[int, Any]]] = {
         form: [] for form, count in Counter(forms).items() if form and count >= _MANY
     }
@@ -48,7 +54,11 @@ def place(arrays: Iterable[np.ndarray[Any, Any] | Parts], values: Sequence[Any])
             if len(together) == _AT_ONCE:
                 _place_together(together, placed)
             continue
-        placed[index] = _joined(array, value) if isinstance(array, Parts) else _placed(_own(array), value)
+        new = _joined(array, value) if isinstance(array, Parts) else _placed(_own(array), value)
+        # Only where a weak dtype stays weak do the types of a compiled step, and so its results, stay the same.
+        if weak[index] and isinstance(new, jax.Array) and can_be_weak(new.dtype):
+            new = weakly(new, _sharding(value))
+        placed[index] = new
         if array.nbytes > SMALL:
             _settle(on_its_way)
             on_its_way = placed[index]
@@ -62,10 +72,10 @@ def place(arrays: Iterable[np.ndarray[Any, Any] | Parts], values: Sequence[Any])
 def boxes_of(value: Any) -> frozenset[Box] | None:
     """The parts of an array that the devices of this process hold of a value; None where one of them is all of it.
 
-    None also for typed keys and for weak types, which are placed whole.
+    None also for typed keys, which are placed whole.
     """
     sharding = _sharding(value) if isinstance(value, ARRAYS) else None
-    if sharding is None or is_key(value) or value.weak_type or len(sharding.device_set) == 1:
+    if sharding is None or is_key(value) or len(sharding.device_set) == 1:
         return None
     boxes = frozenset(_boxes(sharding, tuple(value.shape)).values())
     return None if tuple((0, size) for size in value.shape) in boxes else boxes
@@ -98,9 +108,9 @@ def _settle(tree: Any) -> None:
 
 
 def _small_form(value: Any) -> Form | None:
-    """Dtype and shape of a value that a small array takes the place of, free to move and strongly typed; else None."""
+    """Dtype and shape of a value that a small array takes the place of, free to move; else None."""
     form = _form_if_small(value.dtype, value.shape) if isinstance(value, ARRAYS) else None
-    return None if form is None or value.weak_type or _sharding(value) is not None else form
+    return None if form is None or _sharding(value) is not None else form
 
 
 @lru_cache(maxsize=4096)  # one object for thousands of arrays
@@ -135,26 +145,16 @@ def _placed(array: np.ndarray[Any, Any], value: Any) -> Any:
         return array
     sharding = _sharding(value)
     new: Any = array
-    weak = not is_key(value) and value.weak_type
     if is_key(value):
         new = jax.random.wrap_key_data(jnp.asarray(array), impl=key_impl(value))
     if sharding is not None and not sharding.is_fully_addressable:
         return jax.make_array_from_callback(new.shape, sharding, lambda index: new[index])
-    new = jax.device_put(new, sharding, may_alias=True)
-    # Only where a weak dtype stays weak do the types of a compiled step, and so its results, stay the same.
-    if weak and jnp.asarray(array.dtype.type(0).item()).dtype == array.dtype:
-        new = jax.device_put(_weakly(new), sharding)
-    return new
+    return jax.device_put(new, sharding, may_alias=True)
 
 
 def _own(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     # A small one shares its block of memory with its neighbours: kept alone, it would keep all of them.
     return array.copy() if array.nbytes <= SMALL and array.flags.writeable else array
-
-
-@jax.jit
-def _weakly(array: jax.Array) -> jax.Array:
-    return jnp.full(array.shape, array.dtype.type(0).item()).at[...].set(array)
 
 
 def _sharding(value: Any) -> jax.sharding.Sharding | None:

@@ -24,6 +24,7 @@ class Wanted(NamedTuple):
     spec: ArraySpec  # what a save of it would be
     number: bool = False  # a Python number, which takes any 0-d array of its kind
     obstacle: str = ''  # why no array can be put there
+    weak: bool | None = None  # whether it is weakly typed; None where it is no array of JAX
 
 
 class Match(NamedTuple):
@@ -107,6 +108,7 @@ class LoadPlan:
         missing: the variables that the file lacks.
         unused: names in the file that the model lacks.
         unmatched: patterns and functions of `only`, `skip` and `renamer` that match nothing, as they are written.
+        weak: canonical names of the variables that would be weakly typed, as their arrays were at the save.
     """
 
     file: str
@@ -116,6 +118,8 @@ class LoadPlan:
     unused: tuple[str, ...]
     unmatched: tuple[str, ...]
     _fitted: Mapping[str, Match] = field(repr=False)  # the variables that take something else than one equal array
+    weak: frozenset[str]
+    _kinds: Mapping[str, str] = field(repr=False)  # what becomes weakly typed or no longer is, in words
     _differing: tuple[Row, ...] = field(repr=False)  # a line for each array that does not fit its variable
     _names: Names = field(repr=False)
     _allowed: tuple[bool, bool] = field(repr=False)  # that variables are missing, that arrays are unused
@@ -196,9 +200,12 @@ class LoadPlan:
         for match in self.matches:
             old = models.get(match.name)
             name = match.name if old is None else f'{old} -> {match.name}'
-            remark = match.how.value if match.how is not Exchange.SAME else 'renamed' if old else ''
+            change = self._kinds.get(match.name, '')
+            is_converted = match.how is not Exchange.SAME or change
+            how = match.how.value if match.how is not Exchange.SAME else 'renamed' if old else ''
+            remark = '; '.join(filter(None, (how, change)))
             row = Row(name, described(match.found), described(match.wanted), remark)
-            (converted if match.how is not Exchange.SAME else renamed if old else same).append(row)
+            (converted if is_converted else renamed if old else same).append(row)
         rows = [
             *abridged(same, 'match as they are'),
             *abridged(renamed, 'are renamed'),
@@ -247,7 +254,7 @@ class LoadPlan:
         origin = {new: old for old, new in names.renamed.items()}
 
         def fits(name: str, model: str) -> bool:
-            _, _, spec, number, obstacle = wanted[model]
+            _, _, spec, number, obstacle, _ = wanted[model]
             how = exchange(names.unused[name], spec, number=number, cast=names.cast, keyless=names.keyless)
             return how is not None and not obstacle
 
@@ -323,6 +330,13 @@ class LoadPlan:
             code = f'objio.Renamer(renamer, {code})  # after the one that was given'
         return [*lines, *(f'  {line}' for line in f'renamer = {code}'.split('\n'))]
 
+    @property
+    def _converted(self) -> dict[str, str]:
+        converted = {name: match.conversion for name, match in self._fitted.items() if match.conversion}
+        for name, change in self._kinds.items():
+            converted[name] = f'{converted[name]}; {change}' if name in converted else change
+        return converted
+
     def report(self, *, verified: bool) -> LoadReport:
         """The report of a load that did what the plan says."""
         matched = tuple(self.takes)
@@ -331,7 +345,7 @@ class LoadPlan:
             renamed=self.renamed,
             missing=tuple(variable.name for variable in self.missing),
             unused=self.unused,
-            converted={name: match.conversion for name, match in self._fitted.items() if match.conversion},
+            converted=self._converted,
             unverified=() if verified else matched,
             unmatched=self.unmatched,
         )

@@ -8,7 +8,7 @@ import jax
 from objio.errors import UnsaveableError
 from objio.io.contents import Held, OnHost, check_array, refuse_promise, unchanging
 from objio.variables import TrainRef, TreeVar, VarCollection, target
-from objio.variables.values import is_key
+from objio.variables.values import is_key, is_weak
 from objio.variables.variable import assign_raw, is_holder
 
 
@@ -37,7 +37,10 @@ def snapshot(vc: VarCollection) -> VarCollection:
             raise UnsaveableError(f'{name}: {error}') from None
         if id(value) not in frozen:
             kept = unchanging(value, on_host)
-            frozen[id(value)] = value, kept.view(Held) if isinstance(value, jax.Array) and not is_key(value) else kept
+            if isinstance(value, jax.Array) and not is_key(value):
+                kept = kept.view(Held)
+                kept.weak_type = is_weak(value)
+            frozen[id(value)] = value, kept
         twins[id(variable)] = _twin(variable, frozen[id(value)][1])
     return VarCollection(
         (name, twins[id(thing)] if target(thing) is thing else TrainRef(twins[id(target(thing))]))

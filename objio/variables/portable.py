@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from objio.errors import UnsaveableError
-from objio.variables.values import is_key, key_impl, label_of, shape_of
+from objio.variables.values import ARRAYS, can_be_weak, is_key, is_weak, key_impl, label_of, shape_of, weakly
 
 
 class _Frozen:
@@ -42,11 +42,15 @@ def freeze(value: Any) -> Any:
     return dict(zip(value, frozen, strict=True)) if type(value) is dict else type(value)(frozen)
 
 
-def _words(value: Any) -> tuple[str, str, Any]:
-    """A value as its kind, its dtype's name, and NumPy words that pickle without help (or only a shape)."""
+def _words(value: Any) -> tuple[Any, ...]:
+    """A value as its kind, its dtype's name, and NumPy words that pickle without help (or only a shape).
+
+    Behind them stands True where it is weakly typed.
+    """
     label = label_of(value)
+    weak = (True,) if isinstance(value, ARRAYS) and is_weak(value) else ()
     if isinstance(value, jax.ShapeDtypeStruct):
-        return 'shape', label, shape_of(value)
+        return 'shape', label, shape_of(value), *weak
     kind = 'jax' if isinstance(value, jax.Array) else 'numpy' if isinstance(value, np.ndarray) else 'scalar'
     if is_key(value):
         if not isinstance(jax.random.key_impl(value), str):
@@ -58,16 +62,17 @@ def _words(value: Any) -> tuple[str, str, Any]:
     words = np.asarray(value)
     if words.dtype.isbuiltin == 2:
         words = words.view(f'u{words.dtype.itemsize}')
-    return kind, label, words
+    return kind, label, words, *weak
 
 
-def thaw(kind: str, label: str, words: Any) -> Any:
+def thaw(kind: str, label: str, words: Any, weak: bool = False) -> Any:
     """Makes a value again from what was pickled.
 
     Args:
         kind: 'jax', 'numpy', 'scalar' or 'shape'.
         label: the name of the dtype.
         words: a NumPy array; for 'shape' a tuple of ints.
+        weak: whether it was weakly typed; it is again, where JAX, as it is configured, has such arrays of its dtype.
 
     Returns:
         A JAX array on the default device, a NumPy array or scalar, or a `jax.ShapeDtypeStruct`.
@@ -78,7 +83,7 @@ def thaw(kind: str, label: str, words: Any) -> Any:
     impl = label[4:-1] if label.startswith('key<') else None
     if kind == 'shape':
         dtype = jax.random.key(0, impl=impl).dtype if impl else np.dtype(label)
-        return jax.ShapeDtypeStruct(words, dtype)  # type: ignore[no-untyped-call]
+        return jax.ShapeDtypeStruct(words, dtype, weak_type=weak)  # type: ignore[no-untyped-call]
     if impl:
         return jax.random.wrap_key_data(jnp.array(words), impl=impl)
     values = words.view(np.dtype(label))
@@ -90,7 +95,7 @@ def thaw(kind: str, label: str, words: Any) -> Any:
             f'the pickle holds a JAX array of {label}, which this process would narrow to {array.dtype}: '
             "enable it first with jax.config.update('jax_enable_x64', True)"
         )
-    return array
+    return weakly(array) if weak and can_be_weak(array.dtype) else array
 
 
 class Portable:

@@ -4,6 +4,7 @@ A value is a JAX array (a tracer and an array of typed keys among them), a NumPy
 `jax.ShapeDtypeStruct` where only shape and dtype are known yet, or a Python bool, int, float or complex.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -77,6 +78,35 @@ def is_key(value: Any) -> bool:
     """Whether a value is an array of typed random keys, or the shape of one."""
     dtype = getattr(value, 'dtype', None)
     return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def is_weak(value: Any) -> bool:
+    """Whether a value that JAX holds or will hold is weakly typed: its dtype gives way, as that of a Python number."""
+    return isinstance(value.dtype, np.dtype) and value.weak_type is True
+
+
+def can_be_weak(dtype: Any) -> bool:
+    """Whether JAX, as it is configured, has weakly typed arrays of a dtype: only where Python numbers get it."""
+    if not isinstance(dtype, np.dtype) or dtype.isbuiltin != 1 or dtype.kind not in 'ifc':
+        return False
+    number = jnp.asarray(dtype.type(0).item())
+    return bool(number.weak_type and number.dtype == dtype)
+
+
+def weakly(array: jax.Array, sharding: Any = None) -> jax.Array:
+    """The same array, weakly typed.
+
+    Args:
+        array: of a dtype that `can_be_weak`.
+        sharding: where the result is to lie; None: where JAX puts it.
+    """
+    change: Callable[[jax.Array], jax.Array] = _weakly if sharding is None else jax.jit(_weakly, out_shardings=sharding)
+    return change(array)
+
+
+@jax.jit
+def _weakly(array: jax.Array) -> jax.Array:
+    return jnp.full(array.shape, array.dtype.type(0).item()).at[...].set(array)
 
 
 def key_impl(value: Any) -> str:

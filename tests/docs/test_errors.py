@@ -1,7 +1,9 @@
 """Every row of the page "Errors and cures" is provoked: the error it names comes, and nothing else changes."""
 
 import errno
+import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +118,31 @@ def _(w: Any) -> None:
         objio.load_var_collection('untied.npz', objio.VarCollection({'a': variable, 'b': variable}))
     finally:
         os.remove('untied.npz')
+
+
+@case(
+    'cast=True with a value that the other dtype cannot hold: an integer that is too large, '
+    'a float that would become infinite or NaN'
+)
+def _(w: Any) -> None:
+    file = io.BytesIO()
+    objio.save_var_collection(file, tree(w=np.float64([1, 1e300])))
+    objio.load_var_collection(file, tree(w=jnp.zeros(2)), cast=True)
+
+
+@case('a file with arrays of which nothing would be loaded, also with allow_missing=True')
+def _(w: Any) -> None:
+    objio.load_var_collection('net.npz', tree(w=jnp.zeros(2)), allow_missing=True)
+
+
+@case('a literal name in only=, skip= or a dict for renamer= that matches nothing')
+def _(w: Any) -> None:
+    objio.load_var_collection('net.npz', w.vc, skip='(Liner)', renamer={'weight': 'w'})
+
+
+@case('a pattern or a function that matches nothing')
+def _(w: Any) -> None:
+    objio.load_var_collection('net.npz', w.vc, skip=re.compile('bias'))
 
 
 @case("only= that chooses none of the model's variables")
@@ -339,6 +366,11 @@ def _(w: Any) -> None:
     for path in ['run/ckpt/0000000001.npz', 'run/ckpt/0000000002.npz']:
         Path(path).write_bytes(w.data[:-1])
     w.ckpt.restore(w.vc)
+
+
+@case('a restore with allow_missing=True that left variables as they were')
+def _(w: Any) -> None:
+    w.ckpt.restore(objio.nn.Linear(3, 2).vars() + tree(more=jnp.ones(2)), allow_missing=True)
 
 
 @case('no save at all')
