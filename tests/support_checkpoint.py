@@ -10,12 +10,12 @@ import numpy as np
 import objio
 from objio.io.contents import contents_of
 from objio.io.files import write
-from objio.io.subjects import as_collection
+from objio.io.subjects import to_save
 
 
 def save_with_any_metadata(file: Path | str, vc: Any, metadata: dict[str, Any]) -> None:
     """Saves as another program may: with whatever stands under the keys that are objio's own."""
-    write(file, contents_of(as_collection(vc, allow_tree=True)).laid_out(file, metadata), durable=False)
+    write(file, contents_of(to_save(vc)).laid_out(file, metadata), durable=False)
 
 
 def model(value: float = 0.0) -> objio.VarCollection:
