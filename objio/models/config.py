@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from objio.errors import ConfigPropertyImmutable
 from objio.models.freezing import thaw
+from objio.models.saveable import guard
 from objio.models.settings import (
     Settings,
     annotated_names,
@@ -159,7 +160,10 @@ class Config(Settings):
         if self._sealed or not (by_leaf or is_mutable(field)):
             raise ConfigPropertyImmutable(path, old, value)
         kept = {other: now for other, _, now in fields_of(self)}
-        new = type(self).model_validate(kept | {name: value}).__dict__[name]
+        checked = type(self).model_validate(kept | {name: value})
+        if self._guarded:
+            guard(checked)
+        new = checked.__dict__[name]
         if by_leaf:
             changed = _changes(path, old, new)
             given_now = frozenset(leaf.removeprefix(f'{path}.') for leaf in changed) | new.given

@@ -21,6 +21,7 @@ from objio.models.config import Config as BaseConfig
 from objio.models.merging import begin, merge, tell
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
+from objio.models.saveable import guard
 from objio.variables import Module, VarCollection
 
 
@@ -40,6 +41,7 @@ class Model(Module):
         ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
         MismatchError: the saved weights do not fit what `build` makes.
         FormatError: the saved weights are damaged.
+        UnsaveableError: a setting is one that no save can hold, or that would come back as another.
 
     Example:
         >>> import objio
@@ -76,6 +78,7 @@ class Model(Module):
         place = Place.at(folder)
         if not place.is_saved():
             self._config = type(self).Config(**config)
+            guard(self._config)
             self._config._directory = folder  # noqa: SLF001  # a friend
             self.build()
             return
