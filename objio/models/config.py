@@ -77,7 +77,8 @@ class Config(Settings):
         """The directory of the model; in memory only, never stored and never compared."""
         if self._directory is None:
             raise AttributeError(
-                f'this {title(type(self))} has no directory: it belongs to no model, or the model was unpickled'
+                f'this {title(type(self))} has no directory: it belongs to no model, or to one that was made with '
+                'directory=None or was unpickled'
             )
         return self._directory
 

@@ -1,6 +1,7 @@
 """A model: a module with settings and a directory."""
 
 import copy
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,19 @@ from objio.models.merging import begin, merge, tell
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
 from objio.models.saveable import guard
+from objio.models.saved_class import naming_the_class, warn_of_other_class
 from objio.variables import Module, VarCollection
+
+_LOG = logging.getLogger('objio')
+
+
+class _Default(str):
+    """A default that is told from the same text where a caller gives it."""
+
+    __slots__ = ()
+
+
+_DEFAULT = _Default('model_dir')
 
 
 class Model(Module):
@@ -33,7 +46,9 @@ class Model(Module):
     by the table in the guide.
 
     Args:
-        directory: where the model is saved; it is not made before the first save.
+        directory: where the model is saved; it is not made before the first save. A save that is there is loaded, with
+            a line in the log: a warning where no directory was given. None: the model loads nothing and has no
+            directory; `save(path)` and a `Saver` keep it.
         **config: settings that are given; the others are those saved, or the defaults.
 
     Raises:
@@ -71,24 +86,35 @@ class Model(Module):
                 )
         registry.register(cls)
 
-    def __init__(self, /, directory: str | os.PathLike[str] = 'model_dir', **config: Any) -> None:
+    def __init__(self, /, directory: str | os.PathLike[str] | None = _DEFAULT, **config: Any) -> None:
         self._writer = _Writer()
         self._saves = 0
-        folder = Path(os.fsdecode(directory))
-        place = Place.at(folder)
-        if not place.is_saved():
+        folder = None if directory is None else Path(os.fsdecode(directory))
+        if folder is None or not Place.at(folder).is_saved():
             self._config = type(self).Config(**config)
             guard(self._config)
             self._config._directory = folder  # noqa: SLF001  # a friend
             self.build()
             return
-        with place.open() as (archive, name, record):
-            merged = merge(begin(type(self).Config, config, record, name), record, type(self), name)
-            tell(merged.notes)
-            self._config = merged.config
-            self._config._directory = folder  # noqa: SLF001
-            self.build()
-            load_archive(archive, name, self.state())
+        cls = type(self)
+        cure = f"use another directory for this model, as {cls.__name__}('…'), or none, directory=None"
+        with Place.at(folder).open() as (archive, name, record):
+            with naming_the_class(record, cls, name, cure):
+                merged = merge(begin(cls.Config, config, record, name), record, cls, name)
+                tell(merged.notes)
+                self._config = merged.config
+                self._config._directory = folder  # noqa: SLF001
+                self.build()
+                load_archive(archive, name, self.state())
+        warn_of_other_class(record, cls, name)
+        file = os.path.abspath(name)
+        if directory is _DEFAULT:
+            _LOG.warning(
+                '%s() loaded %s, as no directory was given and the default has a save of %s. To start anew, %s',
+                *(cls.__name__, file, record.cls, cure),
+            )
+        else:
+            _LOG.info('%s loaded %s, a save of %s', cls.__name__, file, record.cls)
 
     @property
     def config(self) -> Any:
@@ -97,7 +123,18 @@ class Model(Module):
 
     @property
     def directory(self) -> Path:
-        """Where the model is saved; the same as `config.directory`."""
+        """Where the model is saved; the same as `config.directory`.
+
+        Raises:
+            AttributeError: there is none: the model was made with `directory=None`, or was unpickled.
+        """
+        if self._config._directory is None:  # noqa: SLF001  # a friend
+            name = type(self).__name__
+            raise AttributeError(
+                f'this {name} has no directory: it was made with directory=None, or was unpickled. save(path), '
+                f'load(path) and Saver(model) work without one; checkpoint(), save() and load() need one: '
+                f"make the model with it, {name}('…')"
+            )
         return self._config.directory
 
     def build(self) -> None:
@@ -142,7 +179,8 @@ class Model(Module):
         first writes.
 
         Args:
-            path: a folder, or a file that ends in `.npz` and then stands alone; None: the model's directory.
+            path: a folder, or a file that ends in `.npz` and then stands alone; None: the model's directory, without
+                which it must be given.
             metrics: numbers by name, stored in the save.
             metadata: as for `save_var_collection`.
             background: return as soon as a snapshot exists, and write it in a thread; see `wait`.
@@ -150,6 +188,7 @@ class Model(Module):
 
         Raises:
             UnsaveableError: a value, a name or a setting that no file can hold; nothing was written.
+            AttributeError: there is no path, and the model has no directory; nothing was written.
             SaveFailed: the save before this one failed in the background; this one was not begun.
             FileExistsError: the folder is that of a run, such as one that `Saver.load` gave; nothing was written.
             OSError: the files cannot be written; those that were there are as they were. Where only `config.json`
