@@ -18,6 +18,7 @@ from objio.models import sessions
 from objio.models.merging import merge
 from objio.models.place import Place
 from objio.models.record import Record
+from objio.models.saved_class import naming_the_class, warn_of_other_class
 from objio.models.settings import adopt
 from objio.variables.name_filter import Selector
 
@@ -119,8 +120,11 @@ def _load(model: 'Model', file: str, vc: Any, **options: Any) -> LoadReport:
 
 def load_with_settings(model: 'Model', archive: Archive, name: str, vc: Any, **options: Any) -> LoadReport:
     """Loads weights, and the settings in their metadata, all or nothing."""
-    merged = merge(model.config, Record.read(archive, name), type(model), name, built=True)
-    warn_user(*merged.notes, category=ConfigDefaultChanged)
-    report = load_archive(archive, name, vc, **options)
+    record, cls = Record.read(archive, name), type(model)
+    with naming_the_class(record, cls, name, f'load a save of {cls.__name__}'):
+        merged = merge(model.config, record, cls, name, built=True)
+        warn_user(*merged.notes, category=ConfigDefaultChanged)
+        report = load_archive(archive, name, vc, **options)
+    warn_of_other_class(record, cls, name)
     adopt(model.config, merged.config)
     return report

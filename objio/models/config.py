@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from objio.errors import ConfigPropertyImmutable
 from objio.models.freezing import thaw
+from objio.models.saveable import guard
 from objio.models.settings import (
     Settings,
     annotated_names,
@@ -79,7 +80,8 @@ class Config(Settings):
         """
         if self._directory is None:
             raise AttributeError(
-                f'this {title(type(self))} has no directory: it belongs to no model, or the model was unpickled'
+                f'this {title(type(self))} has no directory: it belongs to no model, or to one that was made with '
+                'directory=None or was unpickled'
             )
         return Path(self._directory.path)
 
@@ -162,7 +164,10 @@ class Config(Settings):
         if self._sealed or not (by_leaf or is_mutable(field)):
             raise ConfigPropertyImmutable(path, old, value)
         kept = {other: now for other, _, now in fields_of(self)}
-        new = type(self).model_validate(kept | {name: value}).__dict__[name]
+        checked = type(self).model_validate(kept | {name: value})
+        if self._guarded:
+            guard(checked)
+        new = checked.__dict__[name]
         if by_leaf:
             changed = _changes(path, old, new)
             given_now = frozenset(leaf.removeprefix(f'{path}.') for leaf in changed) | new.given

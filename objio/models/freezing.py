@@ -6,6 +6,8 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
 
+import numpy as np
+
 _UNIONS = (Union, types.UnionType)
 _LISTS = (list, Sequence, collections.abc.MutableSequence)
 _SETS = (set, Set, collections.abc.MutableSet)
@@ -54,6 +56,8 @@ def freeze(value: Any, seal: Callable[[Any], Any]) -> Any:
         return FrozenDict({key: freeze(item, seal) for key, item in value.items()})
     if isinstance(value, bytearray):
         return bytes(value)
+    if isinstance(value, np.generic) and isinstance(value, float | complex | str | bytes):
+        return value.item()  # no file tells NumPy's kind of a float from Python's
     return seal(value)
 
 

@@ -9,6 +9,7 @@ from objio.errors import ConfigConflict
 from objio.models.config import Config
 from objio.models.precedence import Saved, decide
 from objio.models.record import Record
+from objio.models.saveable import guard
 from objio.models.settings import Settings, before_loads, fields_of, is_mutable, json_values, mark, take
 
 _MISSING: Any = object()
@@ -98,6 +99,7 @@ def merge(config: Config, record: Record, model: type, name: str, *, built: bool
     for path in merging.taken:
         take(merged, path, checked)
     mark(merged, config.given | record.given)
+    guard(merged)
     return Merged(merged, merging.notes)
 
 

@@ -1,6 +1,7 @@
 """A model: a module with settings and a directory."""
 
 import copy
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,8 +26,21 @@ from objio.models.config import Config as BaseConfig
 from objio.models.merging import begin, merge
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
+from objio.models.saveable import guard
+from objio.models.saved_class import naming_the_class, warn_of_other_class
 from objio.variables import Module, VarCollection
 from objio.variables.name_filter import Selector
+
+_LOG = logging.getLogger('objio')
+
+
+class _Default(str):
+    """A default that is told from the same text where a caller gives it."""
+
+    __slots__ = ()
+
+
+_DEFAULT = _Default('model_dir')
 
 
 class Model(Module):
@@ -37,7 +51,9 @@ class Model(Module):
     by the table in the guide.
 
     Args:
-        directory: where the model is saved; a leading `~` is the home folder. It is not made before the first save.
+        directory: where the model is saved; a leading `~` is the home folder. It is not made before the first save. A
+            save that is there is loaded, with a line in the log: a warning where no directory was given. None: the
+            model loads nothing and has no directory; `save(path)` and a `Saver` keep it.
         **config: settings that are given; the others are those saved, or the defaults.
 
     Raises:
@@ -45,6 +61,7 @@ class Model(Module):
         ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
         MismatchError: the saved weights do not fit what `build` makes.
         FormatError: the saved weights are damaged.
+        UnsaveableError: a setting is one that no save can hold, or that would come back as another.
 
     Example:
         >>> import objio
@@ -74,23 +91,35 @@ class Model(Module):
                 )
         registry.register(cls)
 
-    def __init__(self, /, directory: str | os.PathLike[str] = 'model_dir', **config: Any) -> None:
+    def __init__(self, /, directory: str | os.PathLike[str] | None = _DEFAULT, **config: Any) -> None:
         self._writer = _Writer()
         self._saves = 0
-        folder = FixedPath(str(Path(path_of_folder(directory))))
-        place = Place.at(folder.path)
-        if not place.is_saved():
+        folder = None if directory is None else FixedPath(str(Path(path_of_folder(directory))))
+        if folder is None or not (place := Place.at(folder.path)).is_saved():
             self._config = type(self).Config(**config)
+            guard(self._config)
             self._config._directory = folder  # noqa: SLF001  # a friend
             self.build()
             return
+        cls = type(self)
+        cure = f"use another directory for this model, as {cls.__name__}('…'), or none, directory=None"
         with place.open() as (archive, name, record):
-            merged = merge(begin(type(self).Config, config, record, name), record, type(self), name)
-            warn_user(*merged.notes, category=ConfigDefaultChanged)
-            self._config = merged.config
-            self._config._directory = folder  # noqa: SLF001
-            self.build()
-            load_archive(archive, name, self.state())
+            with naming_the_class(record, cls, name, cure):
+                merged = merge(begin(cls.Config, config, record, name), record, cls, name)
+                warn_user(*merged.notes, category=ConfigDefaultChanged)
+                self._config = merged.config
+                self._config._directory = folder  # noqa: SLF001
+                self.build()
+                load_archive(archive, name, self.state())
+        warn_of_other_class(record, cls, name)
+        file = os.path.abspath(name)
+        if directory is _DEFAULT:
+            _LOG.warning(
+                '%s() loaded %s, as no directory was given and the default has a save of %s. To start anew, %s',
+                *(cls.__name__, file, record.cls, cure),
+            )
+        else:
+            _LOG.info('%s loaded %s, a save of %s', cls.__name__, file, record.cls)
 
     @property
     def config(self) -> Any:
@@ -99,7 +128,18 @@ class Model(Module):
 
     @property
     def directory(self) -> Path:
-        """Where the model is saved; the same as `config.directory`."""
+        """Where the model is saved; the same as `config.directory`.
+
+        Raises:
+            AttributeError: there is none: the model was made with `directory=None`, or was unpickled.
+        """
+        if self._config._directory is None:  # noqa: SLF001  # a friend
+            name = type(self).__name__
+            raise AttributeError(
+                f'this {name} has no directory: it was made with directory=None, or was unpickled. save(path), '
+                f'load(path) and Saver(model) work without one; checkpoint(), save() and load() need one: '
+                f"make the model with it, {name}('…')"
+            )
         return self._config.directory
 
     def build(self) -> None:
@@ -145,7 +185,8 @@ class Model(Module):
         first writes.
 
         Args:
-            path: a folder, or a file that ends in `.npz` and then stands alone; None: the model's directory.
+            path: a folder, or a file that ends in `.npz` and then stands alone; None: the model's directory, without
+                which it must be given.
             ignore: as for `save_var_collection`.
             metrics: numbers by name, stored in the save.
             metadata: as for `save_var_collection`.
@@ -155,6 +196,7 @@ class Model(Module):
         Raises:
             UnsaveableError: a value, a name or a setting that no file can hold, or variables that would be left out
                 unseen; nothing was written.
+            AttributeError: there is no path, and the model has no directory; nothing was written.
             SaveFailed: the save before this one failed in the background; this one was not begun.
             FileExistsError: the folder is that of a run, such as one that `Saver.load` gave; nothing was written.
             OSError: the files cannot be written; those that were there are as they were. Where only `config.json`

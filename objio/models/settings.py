@@ -13,7 +13,7 @@ from objio.io.files import FixedPath
 from objio.models.freezing import freeze, thaw
 
 try:
-    import pydantic
+    import pydantic as pydantic  # noqa: PLC0414  # passed on: one place says that it is missing
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         'objio.Config and objio.Model need pydantic: pip install "objio[models]"', name=error.name
@@ -55,6 +55,8 @@ class Settings(pydantic.BaseModel):
     _directory: FixedPath | None = PrivateAttr(default=None)
     _settled: bool = PrivateAttr(default=False)
     _sealed: bool = PrivateAttr(default=False)
+    # Those of a model refuse what no save can hold.
+    _guarded: bool = PrivateAttr(default=False)
     # What stood here before a load took the value of a save: nobody in this process gave that one.
     _before_load: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -108,7 +110,10 @@ class Settings(pydantic.BaseModel):
                         mark(own, frozenset())
                     self.__dict__[name] = own
                 else:
-                    self.__dict__[name] = freeze(value, _seal)
+                    try:
+                        self.__dict__[name] = freeze(value, _seal)
+                    except TypeError as error:
+                        raise TypeError(f'{title(type(self))}.{name}: {error}') from None
             self._settled = True
         return self
 
@@ -219,14 +224,20 @@ def unknown_names(cls: type[Settings], names: list[str]) -> str:
     return f'{title(cls)} has no setting {", ".join(complaints)}; it has: {", ".join(cls.model_fields) or "none"}'
 
 
-def json_values(settings: Settings) -> dict[str, Any]:
+def json_values(settings: Settings, only: str | None = None) -> dict[str, Any]:
     """The settings as JSON has them, the same for equal settings: sets in order, no number that JSON does not know.
+
+    Args:
+        settings: the settings.
+        only: the name of the one setting that is wanted; None: all.
 
     Raises:
         UnsaveableError: a setting has a value of a type that pydantic cannot write.
     """
     values = {}
     for name, _, value in fields_of(settings):
+        if only not in (None, name):
+            continue
         if isinstance(value, Settings):
             values[name] = json_values(value)
             continue

@@ -53,6 +53,15 @@ class Bytes(Net):
         raw: bytes = b'\xff'
 
 
+class Stranger(objio.Model):
+    class Config(objio.Config):
+        width: int = 3
+        lr: float = objio.mutable(0.1)
+        gone: int = 1
+
+    build = Net.build
+
+
 CASES: dict[str, Callable[[], object]] = {
     'a setting of a wrong type or out of its bounds, or one that there is not': lambda: Net('model', widht=3),
     'an immutable setting is assigned or deleted': lambda: setattr(Net('model').config, 'width', 4),
@@ -62,7 +71,11 @@ CASES: dict[str, Callable[[], object]] = {
     'a config.json that was edited by hand': lambda: edit(Path('edited/config.json').read_text().replace('3', '4', 1)),
     'a config.json that cannot be read': lambda: edit('{'),
     'a model.npz that no model saved': lambda: Net('plain'),
-    'a setting that JSON cannot hold': lambda: Bytes('unsaved').save(),
+    'a setting that JSON cannot hold, or that would come back from a save as another value or type': lambda: Bytes(
+        'new'
+    ),
+    'save(), load(), checkpoint() or directory of a model that has none': lambda: Net(None).save(),
+    'a directory with a save of another class that does not fit': lambda: Stranger('model'),
     'a nested Config that does not derive from that of a base': declare,
     'a class that this program has not defined, asked for by its name': lambda: find('elsewhere:Net'),
 }
