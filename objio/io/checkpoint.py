@@ -23,7 +23,7 @@ from objio.io.pruning import fates, scores
 from objio.io.recording import Put, Recorder
 from objio.io.restoring import Restorer, log_left_out
 from objio.io.retention import Explanation, Policy, whole_number
-from objio.io.saves import Folder
+from objio.io.saves import Folder, refuse_saves_in
 from objio.io.subjects import as_collection, to_save
 from objio.io.watching import watch
 from objio.variables.name_filter import Selector
@@ -55,7 +55,8 @@ class Checkpoint:
             the first, after one that raised or found no save, and where a `LOAD_FN` of the user's returns none.
 
     Raises:
-        ValueError: a number is too small, `keep_best` has no `best_metric`, or its name does not tell what is best.
+        ValueError: a number is too small, `keep_best` has no `best_metric`, or its name does not tell what is best;
+            or `logdir` has saves itself, and no folder of saves.
 
     Example:
         >>> import objio
@@ -99,20 +100,23 @@ class Checkpoint:
         self._background = background
         own_save, own_load = self.SAVE_FN is save_var_collection, self.LOAD_FN is load_var_collection
         # The folder does not refer to the checkpoint: a circle would live on when the last name for it is gone.
-        self._folder = Folder(
-            os.path.join(self.logdir, self.DIR_NAME),
-            self.FILE_MATCH,
-            self.FILE_FORMAT,
-            self.checkpoint_idx,
+        folder = functools.partial(
+            Folder,
+            pattern=self.FILE_MATCH,
+            file_format=self.FILE_FORMAT,
+            checkpoint_idx=self.checkpoint_idx,
             judged=own_save or own_load,
             measured=best_metric is not None,
             late=self._LATE,
         )
+        self._folder = folder(os.path.join(self.logdir, self.DIR_NAME))
         self._recorder = Recorder(self._folder, self.SAVE_FN, self._policy, own=own_save, durable=durable)
         mean = load_archive if own_load else self._LOAD_MEAN
         self._restorer = Restorer(self._folder, self.LOAD_FN, own=own_load, mean=mean)
         self._writer = Writer(self._folder.path)
         self._changed = threading.Condition()
+        if not os.path.isdir(self._folder.path) and os.path.isdir(self.logdir):
+            refuse_saves_in(folder(self.logdir), self._folder.path)
         if makedir and not self._LATE:
             storage.make_folder(self._folder.path)
         if os.path.isdir(self._folder.path):

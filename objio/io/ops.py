@@ -14,7 +14,7 @@ from objio.io.comparison import compare
 from objio.io.contents import contents_of, describe, spec_of_array
 from objio.io.conversion import convert
 from objio.io.entries import check_entries
-from objio.io.files import File, opened, write
+from objio.io.files import File, FixedPath, opened, path_of, write
 from objio.io.metrics import to_write
 from objio.io.parts import Parts
 from objio.io.placement import boxes_of, narrowed, place
@@ -213,13 +213,17 @@ def plan_load(
         'allow_unused': allow_unused,
         'cast': cast,
     }
+    path = path_of(file)
+    fixed = None if path is None else FixedPath(path)  # the program may go elsewhere before the plan is done
     with opened(file, max_bytes=_ACCEPTED) as (archive, name):
         return _plan(
             archive,
             name,
             collection,
             renamer,
-            lambda _: load_var_collection(file, collection, renamer, mmap=mmap, verify=verify, **options),
+            lambda _: load_var_collection(
+                fixed.path if fixed else file, collection, renamer, mmap=mmap, verify=verify, **options
+            ),
             **options,
         )
 

@@ -20,6 +20,7 @@ from objio.io.files import open as open_saved
 from objio.io.folders import INDEX
 from objio.io.metrics import decode
 from objio.io.retention import whole_number
+from objio.messages import some
 
 _SET_ASIDE = re.compile(r'.*\.damaged(?:\.[0-9]+)?', re.DOTALL)
 
@@ -331,3 +332,27 @@ def remove_unless_held(path: str) -> bool:
         except FileNotFoundError:
             return False
         return True
+
+
+def refuse_saves_in(outer: Folder, path: str) -> None:
+    """Refuses a folder that has saves itself where they belong into a folder in it: a restore would find none.
+
+    Args:
+        outer: the folder that was given.
+        path: that of the saves in it, which does not exist.
+
+    Raises:
+        ValueError: there are saves; the message says what to give, or where to move them.
+    """
+    saves = outer.saves()
+    if saves:
+        name = os.path.basename(os.path.abspath(outer.path))
+        cure = (
+            f'give the folder around it, {os.path.dirname(os.path.normpath(outer.path)) or "."!r}'
+            if (name == os.path.basename(path))
+            else f'move them there, or give the folder whose {os.path.basename(path)!r} they came from'
+        )
+        raise ValueError(
+            f'{outer.path} has saves itself, {some(save.name for save in saves)}, but a Checkpoint keeps them in a '
+            f'folder of its own, {path}, and would find none: {cure}'
+        )

@@ -1,18 +1,19 @@
 """One run: what its folder says of it. No JAX until its model is loaded."""
 
+import copy
 import errno
 import math
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from objio.errors import FormatError
 from objio.io import files
 from objio.io.best_mode import Mode, chosen_mode
 from objio.io.metrics import CONFIG_KEY, decode
-from objio.messages import nearest, some
+from objio.messages import nearest, some, warn_user
 from objio.models import history, sessions
 from objio.models.leaves import flat
 from objio.models.names import check_name
@@ -20,18 +21,25 @@ from objio.models.names import check_name
 WEIGHTS = 'model.npz'
 
 
+class Chosen(NamedTuple):
+    """What a run was chosen for."""
+
+    metric: str
+    value: float
+
+
 class Run:
     """One run, as it is now: its settings, metrics and provenance.
 
     Attributes:
         name: that of the run and of its folder.
-        path: its folder.
         state: 'running', 'finished', 'failed', or 'killed' where its process died; 'damaged' or 'unreadable' where a file is.
         damaged: what is wrong with its files; '' where nothing is.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(files.path_of_folder(path))
+        self._folder = files.FixedPath(str(Path(files.path_of_folder(path))))
+        self._chosen: Chosen | None = None
         self.name = self.path.name
         self.damaged = ''
         try:
@@ -43,6 +51,11 @@ class Run:
             self.state, self.damaged = 'damaged', str(error)
         except OSError as error:  # of another user, or on a bad disk; the other runs are to be seen all the same
             self.state, self.damaged = 'unreadable', str(error)
+
+    @property
+    def path(self) -> Path:
+        """The run's folder; absolute where the working folder is another by now."""
+        return Path(self._folder.path)
 
     @cached_property
     def sessions(self) -> list[dict[str, Any]]:
@@ -141,10 +154,32 @@ class Run:
         return choose(numbers, default=math.nan)
 
     def load(self, cls: Callable[..., Any] | None = None) -> Any:
-        """The model with its settings and its weights; see `Saver.load`."""
+        """The model with its settings and its weights, as the run saved it last; see `Saver.load`.
+
+        Where `Runs.best` chose the run for a value that the saved model did not have, a warning says so.
+        """
         from objio.models.saver import Saver
 
+        if self._chosen is not None:
+            self._warn_of_other_value(*self._chosen)
         return Saver.load(self.name, self.path.parent, cls)
+
+    def chosen_for(self, metric: str, value: float) -> 'Run':
+        """The same run, which knows what `Runs.best` chose it for."""
+        run = copy.copy(self)
+        run._chosen = Chosen(metric, value)  # noqa: SLF001  # of its own class
+        return run
+
+    def _warn_of_other_value(self, metric: str, value: float) -> None:
+        saved = (self.saved or {}).get(metric)
+        if saved != value:
+            steps = [step for step, found in self.metrics[metric].items() if found == value]
+            had = 'no value for it yet' if saved is None else f'{saved}'
+            warn_user(
+                f'the run {self.name!r} was chosen for its {metric} of {value} at step {steps[-1]}, but load gives the '
+                f'model that it saved last, which had {had}. To keep the best model of a run too: '
+                f'objio.Checkpoint(saver.path, keep_best=1, best_metric={metric!r})'
+            )
 
     def __repr__(self) -> str:
         return f'<run {self.name}: {self.state}>'

@@ -33,9 +33,14 @@ class Runs(Sequence[Run]):
             **settings: the value that each setting is to have; a dotted name goes as `**{'opt.lr': 0.1}`.
 
         Raises:
-            ValueError: no run has a setting of this name.
+            ValueError: no run has a setting of this name; or `state` is given, and the runs have such a setting too.
         """
         known = {name: None for run in self._readable() for name in run.settings}
+        if state is not None and 'state' in known:
+            raise ValueError(
+                f"state={state!r} may be the state of a run or its setting 'state'; say which: "
+                "filter(lambda run: run.state == …) or filter(lambda run: run.settings.get('state') == …)"
+            )
         for name in settings:
             if name not in known:
                 raise ValueError(f'no run has the setting {name!r}{nearest(name, known)}; they have {some(known)}')
@@ -75,7 +80,8 @@ class Runs(Sequence[Run]):
             ever: go by the best value that the metric had at any step; otherwise by its last.
 
         Returns:
-            a run; of equal ones the later, and none whose value is NaN.
+            a run; of equal ones the later, and none whose value is NaN. Its `load` gives the model that it saved last,
+            and warns where that one had another value.
 
         Raises:
             ValueError: no run has a number for the metric and a model; or no mode is given, and the name does not tell.
@@ -93,7 +99,8 @@ class Runs(Sequence[Run]):
                 f'none of {len(self)} runs in {self._root} has saved a model and has a number for {metric!r}'
                 f'{nearest(metric, known)}; the metrics are {some(known) or "none"}'
             )
-        return found[min(found) if mode == 'min' else max(found)]
+        best = min(found) if mode == 'min' else max(found)
+        return found[best].chosen_for(metric, best)
 
     def table(self, modes: Mapping[str, Mode] | None = None) -> str:
         """The runs as text: name, state, the settings that differ, the last and the best value of each metric.
@@ -118,9 +125,14 @@ class Runs(Sequence[Run]):
         if by in ('run', 'state', 'start', 'end'):
             return lambda run: run.name if by == 'run' else getattr(run, by)
         metrics = {name: None for run in self._readable() for name in run.last}
+        known = {name: None for run in self._readable() for name in run.settings}
+        if by in metrics and by in known:
+            raise ValueError(
+                f'{by!r} is the name of a metric and of a setting; say which: '
+                f'sort(lambda run: run.last.get({by!r})) or sort(lambda run: run.settings.get({by!r}))'
+            )
         if by in metrics:
             return lambda run: run.last.get(by)
-        known = {name: None for run in self._readable() for name in run.settings}
         if by in known:
             return lambda run: run.settings.get(by)
         names = [*metrics, *known]
@@ -144,7 +156,8 @@ class Runs(Sequence[Run]):
         return iter(self._runs)
 
     def __contains__(self, item: object) -> bool:
-        return any(item is run or item == run.name for run in self)
+        path = item.path if isinstance(item, Run) else None
+        return any(item == run.name or path == run.path for run in self)
 
     def __len__(self) -> int:
         return len(self._runs)

@@ -9,8 +9,9 @@ from weakref import WeakKeyDictionary
 
 from objio.errors import UnsaveableError
 from objio.messages import some, warn_user
+from objio.variables.behind import advances, of_class, variable_behind
 from objio.variables.collection import VarCollection
-from objio.variables.containers import RANDOM
+from objio.variables.containers import RANDOM, attributes_of
 from objio.variables.hidden import Found, find_data, is_array, items_of
 from objio.variables.module import SETTINGS, Module, ModuleList
 from objio.variables.name_filter import NameFilter
@@ -85,10 +86,18 @@ def check_unsaved(module: Module, vc: VarCollection, ignored: NameFilter | None 
         if one.name not in told:
             told.add(one.name)
             warn_user(
-                f'{one} is no variable of {kind}, so it is neither saved nor loaded. Make it a StateVar or a TrainVar; '
+                f'{one} is no variable of {kind}, so it is neither saved nor loaded. {_cure(one.data)}; '
                 f'or leave it out and say so: ignore={one.name!r}'
             )
     return [one.name for one in every]
+
+
+def _cure(data: Any) -> str:
+    if is_variable(data):
+        return 'Keep what it belongs to in an attribute, or in a list, a tuple or a dict among these'
+    if advances(data):
+        return 'Keep its position or its state in a StateVar, or save it as metadata='
+    return 'Make it a StateVar or a TrainVar'
 
 
 def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
@@ -106,7 +115,8 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
         if isinstance(thing, Module):
             # A class with a `vars` of its own knows what it leaves out.
             if type(thing).vars in _OWN_WALKS or not len(vc):
-                inner = [(f'.{key}', item) for key, item in thing.__dict__.items() if id(item) not in known]
+                inner = [(f'.{key}', item) for key, item in attributes_of(thing) if id(item) not in known]
+                inner += [(f'.{key}', item) for key, item in of_class(thing) if id(item) not in known]
                 if isinstance(thing, ModuleList):
                     inner += [(f'[{index}]', item) for index, item in enumerate(thing) if id(item) not in known]
         elif type(thing) in (list, tuple):
@@ -114,8 +124,10 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
         elif is_variable(thing):
             if id(target(thing)) not in known:
                 yield Unsaved(name, thing, certain=True)
-        elif is_array(thing) or isinstance(thing, RANDOM):
+        elif is_array(thing) or isinstance(thing, RANDOM) or advances(thing):
             yield Unsaved(name, thing, certain=False)
+        elif behind := variable_behind(thing, known):
+            yield Unsaved(f'{name}{behind[0]}', behind[1], certain=False)
         elif isinstance(thing, VarCollection):
             lost = [
                 Unsaved(f'{name}.{key}', v, certain=_is_state(thing))
