@@ -111,7 +111,7 @@ class Checkpoint:
         self._recorder = Recorder(self._folder, self.SAVE_FN, self._policy, own=own_save, durable=durable)
         mean = load_archive if own_load else self._LOAD_MEAN
         self._restorer = Restorer(self._folder, self.LOAD_FN, own=own_load, mean=mean)
-        self._writer = Writer()
+        self._writer = Writer(self._folder.path)
         self._changed = threading.Condition()
         if makedir and not self._LATE:
             storage.make_folder(self._folder.path)

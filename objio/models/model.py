@@ -12,7 +12,7 @@ import jax
 from objio import storage
 from objio.errors import ConfigDefaultChanged
 from objio.io import metrics as metrics_io
-from objio.io.background import Writer
+from objio.io.background import Writer, wait_for
 from objio.io.contents import contents_of
 from objio.io.custom import check_options
 from objio.io.files import FixedPath, path_of_folder
@@ -95,6 +95,8 @@ class Model(Module):
         self._writer = _Writer()
         self._saves = 0
         folder = None if directory is None else FixedPath(str(Path(path_of_folder(directory))))
+        if folder is not None:
+            wait_for(Place.at(folder.path).file)  # a save that is on its way is a save
         if folder is None or not (place := Place.at(folder.path)).is_saved():
             self._config = type(self).Config(**config)
             guard(self._config)
@@ -215,12 +217,13 @@ class Model(Module):
         if os.path.basename(place.file) == WEIGHTS:  # another name beside them is an export
             sessions.refuse_stranger(storage.folder_of(place.file))
         self._writer.wait()
+        wait_for(place.file)  # another model's, which would else come later and replace this one
         if not background:
             place.write(contents, content, durable=durable)
             return
         frozen, place, content = contents.frozen(), place.absolute(), copy.deepcopy(content)
         self._saves += 1
-        self._writer.start(lambda: place.write(frozen, content, durable=durable), self._saves)
+        self._writer.start(lambda: place.write(frozen, content, durable=durable), self._saves, place.file)
 
     def load(self, path: str | os.PathLike[str] | None = None, **load_options: Any) -> LoadReport:
         """Loads a save of this model, all or nothing; on disk nothing changes.
@@ -239,7 +242,9 @@ class Model(Module):
         """
         check_options(load_var_collection, load_options, 'load: load_var_collection')
         self._writer.settle()
-        with Place.at(self.directory if path is None else path).open() as (archive, name, _):
+        place = Place.at(self.directory if path is None else path)
+        wait_for(place.file)
+        with place.open() as (archive, name, _):
             return load_with_settings(self, archive, name, self.state(), **load_options)
 
     def checkpoint(self, **options: Any) -> ModelCheckpoint:
