@@ -173,6 +173,7 @@ class Checkpoint:
         options = self._recorder.options(metrics, metadata)
         if jax.process_index() != 0:
             return
+        self._writer.settle()
         self._writer.wait()
         self._recorder.check_order(idx)
         put = self._recorder.prepare(collection, idx, options, later=self._background)
