@@ -178,6 +178,7 @@ class Checkpoint:
         if jax.process_index() != 0:
             return
         self._writer.wait()
+        self._writer.settle()  # another Checkpoint of the folder may be writing, too
         self._recorder.check_order(idx)
         put = self._recorder.prepare(collection, idx, options, later=self._background)
         job = functools.partial(self._write, put, idx, options)

@@ -138,11 +138,11 @@ def _check_survival(block: np.ndarray[Any, Any], cast: np.ndarray[Any, Any], dty
     if numbers.min() >= target.low and numbers.max() <= target.high:
         return  # nothing infinite and no NaN among them, which no comparison holds for
     found = results.astype(np.float64)
-    lost = np.isnan(numbers) != np.isnan(found)
-    lost |= np.isinf(numbers) != np.isinf(found)
-    lost |= np.abs(numbers) >= target.overflow if math.isfinite(target.overflow) else False
-    if lost.any():
-        value = block[int(np.argmax(lost)) * block.size // numbers.size]
+    gone = np.isnan(numbers) != np.isnan(found)
+    gone |= np.isinf(numbers) != np.isinf(found)
+    gone |= np.abs(numbers) >= target.overflow if math.isfinite(target.overflow) else False
+    if gone.any():
+        value = block[int(np.argmax(gone)) * block.size // numbers.size]
         raise MismatchError(f'the value {value} does not fit {dtype}')
 
 

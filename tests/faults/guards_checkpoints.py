@@ -90,8 +90,8 @@ GUARDS = [
         ),
         (
             'a restore checks the settings',
-            'merge(model.config, Record.read(archive, name), type(model), name, built=True)',
-            'merge(type(model).Config(), Record.read(archive, name), type(model), name)',
+            'merge(model.config, record, cls, name, built=True)',
+            'merge(cls.Config(), record, cls, name)',
             'test_checkpoints_carry_the_settings',
         ),
     ),

@@ -46,7 +46,7 @@ def _loaded(file: io.BytesIO | Path) -> None:
     before = {name: variable.value for name, variable in variables.items()}
     try:
         objio.load_var_collection(file, variables, allow_missing=True)
-    except (FormatError, MismatchError):
+    except (FormatError, MismatchError, UserWarning):  # the last for a file that has no arrays
         assert all(variables[name].value is value for name, value in before.items())
 
 

@@ -24,6 +24,7 @@ from faults import (
     guards_runs,
     guards_shards,
     guards_storage,
+    guards_unsaved,
 )
 from faults.guards import Guard
 
@@ -40,6 +41,7 @@ ROOMS = {
     'models': guards_models.GUARDS,
     'checkpoints': guards_checkpoints.GUARDS,
     'runs': guards_runs.GUARDS,
+    'unsaved': guards_unsaved.GUARDS,
 }
 GUARDS = [guard for guards in ROOMS.values() for guard in guards]
 

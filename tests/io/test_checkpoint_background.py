@@ -286,7 +286,7 @@ class Fail(objio.Checkpoint):
     SAVE_FN = staticmethod(fail)
 
 Slow(sys.argv[1], background=True).save({'w': np.ones((512, 1024)), 'k': jax.random.key(0)}, idx=1)
-ckpt = Fail(sys.argv[1], background=True)
+ckpt = Fail(sys.argv[1] + '/other', background=True)
 ckpt.save({'w': np.ones(3)}, idx=2)
 """
     command = [sys.executable, '-c', program, str(tmp_path)]

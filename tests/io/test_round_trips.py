@@ -161,7 +161,7 @@ def test_equal_collections_make_equal_bytes(folder: Path) -> None:
 
 
 def test_a_file_object_is_written_from_its_start() -> None:
-    """What a file object held is replaced, and nothing of it stays behind; a load reads from its start, too."""
+    """What a file object at position 0 held is replaced, and nothing of it stays behind."""
     file = io.BytesIO(b'x' * 100_000)
     objio.save_var_collection(file, tree_vars({'w': np.ones(3)}))
     into = tree_vars({'w': np.zeros(3)})

@@ -52,6 +52,18 @@ def test_a_load_right_after_a_save_that_is_still_written(tmp_path: Path, ask: st
     first.close()
 
 
+def test_a_save_below_one_that_is_still_written(tmp_path: Path) -> None:
+    """Two writers of one folder in one program: the save that another Checkpoint is writing counts as the newest already."""
+    slow = Slow()
+    first = type('Slowly', (objio.Checkpoint,), {'SAVE_FN': staticmethod(slow)})(tmp_path, background=True)
+    first.save({'w': np.ones(2)}, 5)
+    again = objio.Checkpoint(tmp_path)
+    threading.Timer(0.05, slow.finish.set).start()
+    with pytest.raises(objio.SaveOrderError, match='the save 3 would stand below'):
+        again.save({'w': np.ones(2)}, 3)
+    first.close()
+
+
 def test_a_model_made_while_its_directory_is_still_written(tmp_path: Path) -> None:
     """torchtitan#930 again, of whole models: a model of the directory waits, and has what was saved."""
     old = Line(tmp_path / 'm', width=1 << 18)

@@ -145,8 +145,10 @@ def test_the_tree_that_was_given_stays_as_it_is() -> None:
     """New values stand in containers of their own."""
     moments, queue = Moments(ONE), collections.deque([1])
     vc = VarCollection.from_tree({'m': moments, 'q': queue})
+    before = vc.to_tree()
     vc.assign({'m.mu': ONE * 2, 'm.count': 5, 'q.0': 7})
     assert vc.to_tree()['q'] == collections.deque([7])
+    assert (before['q'], before['m'].count) == (collections.deque([1]), 0)
     assert (vc.to_tree()['m'].mu.sum(), vc.to_tree()['m'].count) == (4, 5)
     assert (moments.mu.sum(), moments.count, queue) == (2, 0, collections.deque([1]))
 

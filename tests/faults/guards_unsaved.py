@@ -1,0 +1,64 @@
+"""The guards of what is saved: nothing that holds data is left out without a word."""
+
+from faults.guards import of
+
+_KINDS = 'test_what_cannot_be_saved_is_refused_by_name'
+_BACK = 'test_it_is_saved_and_comes_back_with_its_own_type'
+
+GUARDS = [
+    *of(
+        'variables/tree.py',
+        'variables/test_containers.py',
+        ('a leaf that holds data is looked at', '        found = find_data(leaf)\n', '        found = None\n', _KINDS),
+        ('what stands beside the items counts', 'if container is not None and find_data(container.others(leaf)) is None:', 'if container is not None:', _KINDS),
+        ('what can be called is not taken apart', 'container = None if callable(leaf) else take_apart(leaf)', 'container = None', _BACK),
+        ('a container in itself ends', 'elif any(leaf is container for container in self._open):', 'elif False:', _KINDS),
+        ('a name to ignore is that of a leaf', '            check_ignored(self._ignored, self._names)', '            pass', 'test_a_name_to_ignore_that_nothing_has_is_refused'),
+    ),
+    *of(
+        'variables/containers.py',
+        'variables/test_containers.py',
+        ('a copy holds none of the old items', 'copy.copy(self._empty) if self._kind.in_place', 'self._empty if self._kind.in_place', 'test_the_tree_that_was_given_stays_as_it_is'),
+        ('a generator is called by its algorithm', "[state.pop('bit_generator')], [_encoded(state)]", "['rng'], [_encoded({k: v for k, v in state.items() if k != 'bit_generator'})]", 'test_the_state_of_another_algorithm_is_never_taken'),
+    ),
+    *of(
+        'variables/hidden.py',
+        'variables/test_containers.py',
+        ('what only a pickle shows counts', '        if not arrays and _is_opaque(here, seen_into=bool(inner)):', '        if False:', _KINDS),
+        ('the value of a member counts', "            waiting.append((f'{path}.value', here.value, arrays))", '            pass', _KINDS),
+        ('bytes are data', 'isinstance(here, (numbers.Number, np.generic, *_BYTES))', 'isinstance(here, (numbers.Number, np.generic))', _KINDS),
+    ),
+    *of(
+        'variables/values.py',
+        'variables/test_containers.py',
+        ('a number that is more than a number is none', 'return type(made) is kind and alike and bool(made.__getstate__() == value.__getstate__())', 'return True', _KINDS),
+        ('a member stays a member', '    if is_scalar(current) and type(current) not in SCALARS and not is_tracer(new):', '    if False:', 'test_a_member_stays_a_member_when_it_is_assigned'),
+    ),
+    *of(
+        'variables/module.py',
+        'variables/test_module.py',
+        ('containers give no second name', 'if id(target(variable)) not in known}', '}', 'test_a_container_gives_no_second_name'),
+        ('containers come last', "behind = getattr(found, '_late', ())", 'behind = ()', 'test_what_containers_hold_comes_behind_the_attributes_of_all_modules'),
+        ('circles of modules end', '    if id(module) in _walks.modules:', '    if False:', 'test_circles_through_containers_end'),
+        ('circles of containers end', '    if id(container) in above:', '    if False:', 'test_circles_through_containers_end'),
+    ),
+    *of(
+        'variables/unsaved.py',
+        'io/test_unsaved.py',
+        ('hidden variables are refused', '    if certain:\n', '    if False:\n', 'test_variables_where_vars_does_not_look_are_refused'),
+        ('a save of nothing is refused where there are arrays', '    if found and not len(vc):', '    if False:', 'test_a_save_of_nothing_by_what_holds_arrays_is_refused'),
+        ('an array is told once', '            told.add(one.name)\n', '', 'test_an_array_beside_the_variables_is_told_once'),
+        ('what is saved elsewhere is not told', 'known = {id(thing) for thing in (*variables, *values_of(variables))}', 'known = set(map(id, variables))', 'test_what_is_saved_elsewhere_in_the_module_is_not_told'),
+    ),
+    *of(
+        'io/subjects.py',
+        'io/test_unsaved.py',
+        ('a name to ignore is that of something', '    check_ignored(ignored, [*vc.keys(), *others])\n', '', 'test_names_that_are_ignored_are_left_out'),
+        ('an empty save is logged', "        _LOG.warning('%s holds no variables", "        _LOG.debug('%s holds no variables", 'test_a_save_of_truly_nothing_is_made_and_logged'),
+    ),
+    *of(
+        'io/placement.py',
+        'variables/test_containers.py',
+        ('a member that is not there is one error', 'raise MismatchError(f', 'raise ValueError(f', 'test_a_number_that_its_class_does_not_know_is_refused'),
+    ),
+]  # fmt: skip
