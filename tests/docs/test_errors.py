@@ -165,6 +165,11 @@ def _(w: Any) -> None:
     assert objio.Checkpoint('new', makedir=True, verbose=False).restore(w.vc) == (0, '')
 
 
+@case('a logdir that has saves itself')
+def _(w: Any) -> None:
+    objio.Checkpoint('run/ckpt')
+
+
 @case('a best_metric whose name does not tell what is best')
 def _(w: Any) -> None:
     objio.Checkpoint('new', best_metric='accuracy_loss')

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +54,20 @@ class Holder(objio.Module):
 @case('a module with variables in a set, a deque, a dataclass, a collection')
 def _(w: Any) -> None:
     objio.save_var_collection('new.npz', Holder({w.net}))
+
+
+@case('a module with variables in its class, or in slots')
+def _(w: Any) -> None:
+    objio.save_var_collection('new.npz', type('Net', (objio.Module,), {'layer': w.net})())
+
+
+@case('a module with an iterator, a loader, a random generator, or a function that encloses variables of its own')
+def _(w: Any) -> None:
+    for thing in iter([1]), random.Random(0), objio.nn.Linear(1, 1).__call__:
+        net = type('Net', (objio.Module,), {})()
+        net.layer, net.thing = w.net, thing
+        with pytest.warns(UserWarning, match='thing.* is no variable'):
+            objio.load_var_collection('net.npz', net, {'(Linear)': '(Net).layer(Linear)'}, only='(Net).layer(Linear).w')
 
 
 @case('a module without variables that holds arrays')

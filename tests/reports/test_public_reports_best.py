@@ -86,7 +86,7 @@ def test_the_newest_of_an_overfitting_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('again', [{'keep_best': 1, 'best_metric': 'loss'}, {}, {'keep_ckpts': None}])
 def test_the_best_of_before_a_restart(tmp_path: Path, again: dict[str, Any]) -> None:
-    """ART#117: after a restart nobody knew the best, and it was deleted. The metrics stand in the saves themselves."""
+    """ART#117: the record of what is best was missing, so the best was deleted. The metrics stand in the saves themselves."""
     keep_one(tmp_path, 'loss', [0.1, 0.4]).close()
     ckpt = objio.Checkpoint(tmp_path, **{'keep_ckpts': 2, **again})
     ckpt.save({'w': np.zeros(1)}, 3, metrics={'loss': 0.5})
@@ -131,7 +131,7 @@ def train(root: Path, name: str, values: list[float], *, metric: str = 'loss', l
 def test_the_model_of_the_best_run(
     tmp_path: Path, values: list[float], options: dict[str, Any], last: bool, warned: str | None
 ) -> None:
-    """ray#10290: the score was that of the best epoch, the model that of the last. Loading such a model warns."""
+    """ray#10290: the score of a run and its model were of different epochs. Loading such a model warns."""
     train(tmp_path, 'a', values, last=last)
     train(tmp_path, 'b', [0.5, 0.5])
     best = objio.runs(tmp_path).best('loss', **options)

@@ -88,7 +88,7 @@ def test_a_restore_from_a_folder_without_saves(tmp_path: Path, folder: str) -> N
 
 @pytest.mark.parametrize('options', [{}, {'makedir': False}, {'background': True}])
 def test_saves_that_were_copied_out_of_their_folder(tmp_path: Path, options: dict[str, Any]) -> None:
-    """orbax#394: checkpoints that were copied to another place were no longer found. The error says where they belong."""
+    """orbax#394: checkpoints that were copied were taken for unfinished ones, and deleted. The error says where they belong."""
     (tmp_path / 'best').mkdir()
     for idx in 3, 4:
         objio.save_var_collection(tmp_path / f'best/{idx:010}.npz', {'w': 1.0})

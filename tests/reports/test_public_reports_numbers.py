@@ -79,7 +79,7 @@ def test_an_optimiser_of_more_precision_than_its_weights(file: Path) -> None:
 
 @pytest.mark.parametrize('dtype', ['float64', 'int64', 'uint64', 'complex128'])
 def test_64_bits_where_jax_has_32(file: Path, dtype: str) -> None:
-    """haiku#36 and many more: JAX makes 32 bits of 64. A load says so and refuses; NumPy's 64 bits stay as they are."""
+    """jax#1333: JAX makes 32 bits of 64. A load says so and refuses; NumPy's 64 bits stay as they are."""
     objio.save_var_collection(file, {'w': np.ones(1, dtype)})
     with pytest.raises(objio.MismatchError, match=f'JAX would narrow {dtype}; enable it with .*jax_enable_x64'):
         objio.load_var_collection(file, tree_of(w=jax.ShapeDtypeStruct((1,), np.dtype(dtype))))
@@ -204,7 +204,7 @@ def test_metrics_of_an_earlier_step(tmp_path: Path) -> None:
 
 
 def test_settings_under_names_of_the_library(tmp_path: Path) -> None:
-    """mlflow#7400: parameters of two origins had one name. Where a name means two things, objio asks which."""
+    """mlflow#7400: settings of the library stood among those of the user. Where a name means two things, objio asks which."""
     for loss in 1, 2:
         config = {'state': 'new', 'loss': loss, 'run': 'x', 'objio.config': 3}
         with objio.Saver(Linear(1, 1), config, run=f'l{loss}', root=tmp_path) as saver:
