@@ -61,4 +61,26 @@ GUARDS = [
         'variables/test_containers.py',
         ('a member that is not there is one error', 'raise MismatchError(f', 'raise ValueError(f', 'test_a_number_that_its_class_does_not_know_is_refused'),
     ),
+    *of(
+        'variables/unsaved.py',
+        'reports/test_public_reports_state.py',
+        ('variables of a class count', "                inner += [(f'.{key}', item) for key, item in of_class(thing) if id(item) not in known]\n", '', 'test_layers_of_a_class'),
+        ('what a function encloses counts', '        elif behind := variable_behind(thing, known):', '        elif behind := None:', 'test_a_layer_that_only_a_function_refers_to'),
+        ('what goes on by itself counts', ' or advances(thing):', ':', 'test_the_place_in_the_data'),
+    ),
+    *of(
+        'io/checkpoint.py',
+        'reports/test_public_reports_loads.py',
+        ('the folder of the saves is no folder of a run', '            refuse_saves_in(folder(self.logdir), self._folder.path)', '            pass', 'test_a_restore_from_a_folder_without_saves'),
+    ),
+    *of(
+        'io/background.py',
+        'reports/test_public_reports_program.py',
+        ('a save on its way is a save', '                job.done.result()\n', '                pass\n', 'test_a_load_right_after_a_save_that_is_still_written'),
+    ),
+    *of(
+        'models/run.py',
+        'reports/test_public_reports_best.py',
+        ('the best run tells of another model', 'if self._chosen is not None:', 'if False:', 'test_the_model_of_the_best_run'),
+    ),
 ]  # fmt: skip
