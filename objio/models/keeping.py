@@ -6,18 +6,18 @@ import errno
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from objio.errors import ConfigConflict, FormatError
+from objio.errors import ConfigConflict, FormatError, MismatchError
 from objio.formats.manifest import check_metadata
 from objio.io.files import opened
 from objio.messages import nearest, some
 from objio.models import sessions
-from objio.models.record import COPY, WEIGHTS, checksum, read_copy, write_copy
+from objio.models.record import COPY, WEIGHTS, Record, checksum, read_copy, write_copy
 
 
 def is_model(thing: Any) -> bool:
@@ -49,6 +49,28 @@ def make_module(cls: Any, values: Mapping[str, Any], name: str) -> Any:
         return cls(**values)
     except TypeError as error:
         error.add_note(f'{name} was saved with the settings {dict(values)!r}, and a module is made as cls(**settings)')
+        raise
+
+
+@contextlib.contextmanager
+def saying_what_was_made(record: Record, cls: Any, name: str) -> Iterator[None]:
+    """Says of variables that do not fit, in the block, how the module was made and how to make it otherwise.
+
+    Args:
+        record: what the save says of its module.
+        cls: what made the module here.
+        name: that of the file, for messages.
+    """
+    try:
+        yield
+    except MismatchError as error:
+        made = f'{getattr(cls, "__qualname__", repr(cls))}({", ".join(f"{k}={v!r}" for k, v in record.values.items())})'
+        said = (
+            f'{name} is a save of {record.cls}, and {made} did not make a module with the same variables. Pass cls= a '
+            'function that makes the module from the settings, as in cls=lambda **settings: make_net(); or make the '
+            f'module and load its arrays: load_var_collection({name!r}, net).'
+        )
+        error.args = (f'{said}\n{error.args[0]}',)
         raise
 
 

@@ -38,5 +38,7 @@ def find(name: str) -> type:
     # What a script calls __main__ is another module in every other program.
     cure = 'pass cls=' if module == '__main__' else f'import {module} first, or pass cls='
     raise LookupError(
-        f'no class {name!r} is defined in this program{hint}. Names found in a file are never imported: {cure}'
+        f'no model of the class {name!r} is defined in this program{hint}. Names found in a file are never imported: '
+        f'{cure}, the class or a function that makes it from its settings (a module that is no objio.Model always needs '
+        'it)'
     )

@@ -23,7 +23,15 @@ from objio.io.pickling import check_picklable, save_module
 from objio.io.subjects import as_collection, state_to_save, to_save
 from objio.models import registry, sessions
 from objio.models.history import Log, Metrics, read
-from objio.models.keeping import devices, is_model, make_module, refuse_missing, renew_copy, settings_of
+from objio.models.keeping import (
+    devices,
+    is_model,
+    make_module,
+    refuse_missing,
+    renew_copy,
+    saying_what_was_made,
+    settings_of,
+)
 from objio.models.leaves import differing, flat
 from objio.models.names import check_name, friendly_name
 from objio.models.provenance import provenance
@@ -49,7 +57,7 @@ class Saver:
         config: the settings of a module, as JSON has them; a `Model` has its own.
         run: the name; None: that in the environment variable OBJIO_RUN, or a friendly one.
         root: the folder of all runs, where a leading `~` is the home folder; it is made where it is missing.
-        resume: go on with the run, where there is one of this name.
+        resume: go on with the run, where there is one of this name. A Saver of this program that still has it ends.
 
     Attributes:
         model: what is saved.
@@ -60,7 +68,7 @@ class Saver:
         TypeError: there is no model, or the settings are none that JSON gives back.
         ValueError: the name is none of a folder.
         FileExistsError: there is such a run, and it is not resumed.
-        BlockingIOError: a process that lives has the run.
+        BlockingIOError: another process has the run, or this one has and it is not resumed.
         ConfigConflict: the run to go on with was made with other settings; of a `Model`, other immutable ones.
 
     Example:
@@ -201,11 +209,13 @@ class Saver:
             root: the folder of all runs.
             cls: the class to make; None: the `Model` that the program has defined under the name that was saved.
                 (Nothing is imported.) A `Model` gets the run's folder as its directory, and saves there only once the
-                run is resumed; any other module is made as `cls(**config)`.
+                run is resumed. Any other module is made as `cls(**config)`: pass its class, or where the settings alone
+                do not make it, a function that does, such as `lambda **config: make_net()`.
 
         Raises:
             FileNotFoundError: there is no such run, or it has saved no model.
             LookupError: the program has not defined the class, or it is no `Model`: pass `cls`.
+            MismatchError: what `cls` made does not have the variables of the save.
             ConfigConflict: `config.json` was edited by hand, or the settings are no longer valid.
             FormatError: a file is damaged.
         """
@@ -217,7 +227,8 @@ class Saver:
             if not is_model(made):
                 check_copy(str(folder), archive, record)
                 module = make_module(made, record.values, name)
-                load_archive(archive, name, as_collection(module))
+                with saying_what_was_made(record, made, name):
+                    load_archive(archive, name, as_collection(module), allow_unused=False)
                 return module
         return made(directory=folder)
 

@@ -43,6 +43,7 @@ class Session:
         self._held = held
         self._sessions = sessions
         self._process = os.getpid()
+        self._taken_over = False
         _OPEN.add(self)
 
     def file(self, name: str) -> str:
@@ -51,7 +52,7 @@ class Session:
 
     def is_of(self, folder: str | os.PathLike[str]) -> bool:
         """Whether the session goes on, and this is its folder."""
-        return self._held.is_in_place() and os.path.samefile(self.folder, folder)
+        return self._held.is_in_place() and os.path.exists(folder) and os.path.samefile(self.folder, folder)
 
     def check(self) -> None:
         """Checks that this process may still write.
@@ -62,10 +63,21 @@ class Session:
         """
         if os.getpid() != self._process:
             raise ValueError(f'{self.folder} belongs to the process {self._process}; only that one writes to it')
+        if self._taken_over:
+            raise ValueError(f'{self.folder}: a later Saver of this program goes on with the run; use that one')
         if not self._held.release.alive:
             raise ValueError(f'{self.folder}: the run has ended; Saver(..., resume=True) goes on with it')
         if not self._held.is_in_place():
             raise FileNotFoundError(errno.ENOENT, 'the folder of the run was removed while it was running', self.folder)
+
+    def is_here(self) -> bool:
+        """Whether the session goes on in this process."""
+        return os.getpid() == self._process and self._held.release.alive
+
+    def give_up(self) -> None:
+        """Ends the session for another one of this process, which goes on with the run."""
+        self.end('finished')
+        self._taken_over = True
 
     def end(self, state: str, error: str | None = None) -> None:
         """Writes how the session ended, and lets go of the folder; a second time it does nothing."""
@@ -104,14 +116,27 @@ def begin(folder: str, facts: Mapping[str, Any], *, resume: bool, check: Check |
     Args:
         folder: the run's; the one above it is there.
         facts: the provenance of this session.
-        resume: go on with the run, where there is one.
+        resume: go on with the run, where there is one; also where an earlier session of this process has it, which then
+            ends.
         check: called with the sessions that the run had and its folder, before anything is written.
 
     Raises:
-        BlockingIOError: a process that lives has the run.
+        BlockingIOError: a process that lives has the run, be it this one.
         FileExistsError: there is such a run, and it is not resumed; or the folder holds something else.
         OSError: the folder cannot be made or written to. Nothing was changed, in each case.
     """
+    earlier = next((session for session in list(_OPEN) if session.is_here() and session.is_of(folder)), None)
+    if earlier is not None:
+        if not resume:
+            raise BlockingIOError(
+                errno.EAGAIN,
+                f'this program (process {os.getpid()}) writes the run already: close() the Saver that does, or go on '
+                'with the run here: resume=True',
+                folder,
+            )
+        if check is not None:
+            check(read_sessions(folder) or [], folder)
+        earlier.give_up()
     refuse(folder, resume=resume)
     made = _make(folder)
     path = os.path.abspath(os.path.join(folder, LOCK))

@@ -52,9 +52,14 @@ def _(saver: objio.Saver) -> None:
     objio.Saver(Net(), run='old')
 
 
-@case('another process writes the run')
+@case('another process writes the run, or this one does and it is not resumed')
 def _(saver: objio.Saver) -> None:
-    objio.Saver(Net(), run='live', resume=True)
+    objio.Saver(Net(), run='live')
+
+
+@case('a run that a module was made for that has other variables')
+def _(saver: objio.Saver) -> None:
+    objio.Saver.load('old', cls=lambda **_: objio.nn.Sequential())
 
 
 @case('a folder of this name that is no run')

@@ -13,8 +13,14 @@ GUARDS = [
     *of(
         'models/sessions.py',
         'models/test_run_sessions.py',
-        ('a run is not taken twice', '        if not resume:\n', '        if False:\n', 'test_a_second_run_of_one_name_is_refused'),
+        ('a run is not taken twice', '    if PROVENANCE in others:\n        if not resume:', '    if PROVENANCE in others:\n        if False:', 'test_a_second_run_of_one_name_is_refused'),
         ('a folder of others is not taken', '    elif others:\n', '    elif False:\n', 'test_a_folder_that_is_no_run_is_not_taken'),
+        (
+            'an open run of this program is not begun again',
+            '        if not resume:\n            raise BlockingIOError',
+            '        if False:\n            raise BlockingIOError',
+            'test_a_second_run_of_one_name_is_refused',
+        ),
         (
             'a folder that was removed is not written to',
             '        if not self._held.is_in_place():\n            raise',
