@@ -149,3 +149,12 @@ def test_a_run_begun_anew_with_other_settings_in_the_same_program(tmp_path: Path
     with pytest.raises(objio.ConfigConflict, match='batch: 16 before, None now'):
         objio.Saver(net, run='a', root=tmp_path, resume=True)
     assert objio.runs(tmp_path)['a'].settings == {'batch': 16}
+    live = objio.Saver(net, {'batch': 16}, run='a', root=tmp_path, resume=True)
+    with pytest.raises(objio.ConfigConflict, match='batch: 16 before, 32 now'):
+        objio.Saver(net, {'batch': 32}, run='a', root=tmp_path, resume=True)
+    again = objio.Saver(net, {'batch': 16}, run='a', root=tmp_path, resume=True)  # the cell, run again as it was
+    again.log(step=1, loss=0.5)
+    with pytest.raises(ValueError, match='.'):
+        live.log(step=1, loss=0.9)
+    again.close()
+    assert objio.runs(tmp_path)['a'].metrics == {'loss': {1: 0.5}}
