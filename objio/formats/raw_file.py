@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from objio.errors import UnsaveableError
 from objio.formats import ArraySpec, Blocks, Sink
 from objio.formats.writing import check_shape, cut, sized, wrong_size
+from objio.messages import some
 
+_LISTED = 10  # names in a message
 _SMALL = 1 << 18  # up to here an array is gathered with its neighbours and written with them
 _GATHERED = 1 << 17  # bytes of small arrays that are written together
 _TOGETHER = 2048  # heads and arrays that are written together at most: each takes memory besides its bytes
@@ -64,11 +66,6 @@ class RawFile:
         sink.write(b''.join([*waiting, self._end]))
 
 
-def some(things: Sequence[str], limit: int = 10) -> str:
-    """A list for an error: the first of many, and how many more."""
-    return ', '.join(things[:limit]) + (f', … {len(things) - limit} more' if len(things) > limit else '')
-
-
 def refuse_aliases(aliases: Mapping[str, str], kind: str) -> None:
     """Checks that no array has a second name, for a format that stores each name with an array of its own.
 
@@ -76,7 +73,7 @@ def refuse_aliases(aliases: Mapping[str, str], kind: str) -> None:
         UnsaveableError: there are aliases; the message names them.
     """
     if aliases:
-        pairs = some([f'{alias!r} of {name!r}' for alias, name in aliases.items()])
+        pairs = some([f'{alias!r} of {name!r}' for alias, name in aliases.items()], _LISTED)
         raise UnsaveableError(
             f'{kind} stores no further names of an array, and these would be lost: {pairs}. Save as .npz, which keeps '
             'them; or save without these names; or give each an array of its own, as jnp.copy or '
@@ -100,7 +97,7 @@ def refuse_dtypes(specs: Mapping[str, ArraySpec], held: object, kind: str) -> No
         keys = any('(key<' in each for each in strange)
         cure = ' Of a key save jax.random.key_data(key): a load puts it back into a key.' if keys else ''
         raise UnsaveableError(
-            f'{kind} cannot hold the dtype of: {some(strange)}. Save as .npz, which can, or convert first.{cure}'
+            f'{kind} cannot hold the dtype of: {some(strange, _LISTED)}. Save as .npz, which can, or convert first.{cure}'
         )
 
 
