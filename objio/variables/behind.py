@@ -16,23 +16,19 @@ _MOST = 1000  # things that are looked at: a function may refer to a whole progr
 _STATES = (('get_state', 'set_state'), ('state_dict', 'load_state_dict'))
 
 
-def of_class(module: Module) -> Iterator[tuple[str, Any]]:
-    """The variables and modules among the attributes of a module's class, which all its instances share.
+def of_class(cls: type[Module]) -> dict[str, Any]:
+    """The variables and modules among the attributes of a class of modules, which all its instances share.
 
     Example:
         >>> class Net(Module):
         ...     inner = Module()
-        >>> [name for name, _ in of_class(Net())]
+        >>> list(of_class(Net))
         ['inner']
     """
-    seen: set[str] = set(module.__dict__)
-    for cls in type(module).__mro__:
-        if cls is Module:
-            return
-        for name, value in list(cls.__dict__.items()):
-            if name not in seen and any(map(_holds, (value, *_items(value)))):
-                yield name, value
-            seen.add(name)
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__[: cls.__mro__.index(Module)]):
+        found |= base.__dict__
+    return {name: value for name, value in found.items() if any(map(_holds, (value, *_items(value))))}
 
 
 def variable_behind(thing: Any, known: Container[int]) -> tuple[str, Any] | None:

@@ -7,6 +7,7 @@ import operator
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey
@@ -15,6 +16,7 @@ RANDOM = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 """NumPy's sources of random numbers, whose state goes on with every number."""
 
 _WORD = 64  # bits
+_slots: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
 
 
 class Container(NamedTuple):
@@ -68,14 +70,24 @@ def take_apart(thing: Any) -> Container | None:
 
 def attributes_of(thing: Any) -> Iterator[tuple[str, Any]]:
     """The attributes that an object keeps itself, in slots or in its `__dict__`."""
-    for cls in reversed(type(thing).__mro__):
-        slots = cls.__dict__.get('__slots__', ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            private = name.startswith('__') and not name.endswith('__')
-            member = f'_{cls.__name__.lstrip("_")}{name}' if private else name
-            if name not in ('__dict__', '__weakref__') and hasattr(thing, member):
-                yield member, getattr(thing, member)
+    for member in _slots_of(type(thing)):
+        if hasattr(thing, member):
+            yield member, getattr(thing, member)
     yield from getattr(thing, '__dict__', {}).items()
+
+
+def _slots_of(cls: type) -> tuple[str, ...]:
+    """The attributes that a class and its bases have slots for; they never change."""
+    if cls not in _slots:
+        found = []
+        for base in reversed(cls.__mro__):
+            slots = base.__dict__.get('__slots__', ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                private = name.startswith('__') and not name.endswith('__')
+                if name not in ('__dict__', '__weakref__'):
+                    found.append(f'_{base.__name__.lstrip("_")}{name}' if private else name)
+        _slots[cls] = tuple(found)
+    return _slots[cls]
 
 
 class _Kind(NamedTuple):

@@ -105,6 +105,7 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
     # An array that is at this moment the value of a variable is saved with it.
     known = {id(thing) for thing in (*variables, *values_of(variables))}
     seen: dict[int, Any] = {}  # kept, so that no number is given again
+    shared: dict[type, dict[str, Any]] = {}  # a model has thousands of modules of a few classes
     waiting: list[tuple[str, Any]] = [(f'({type(module).__name__})', module)]
     while waiting:
         name, thing = waiting.pop()
@@ -116,7 +117,10 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
             # A class with a `vars` of its own knows what it leaves out.
             if type(thing).vars in _OWN_WALKS or not len(vc):
                 inner = [(f'.{key}', item) for key, item in attributes_of(thing) if id(item) not in known]
-                inner += [(f'.{key}', item) for key, item in of_class(thing) if id(item) not in known]
+                cls = type(thing)
+                if cls not in shared:
+                    shared[cls] = of_class(cls)
+                inner += [(f'.{key}', item) for key, item in shared[cls].items() if key not in thing.__dict__]
                 if isinstance(thing, ModuleList):
                     inner += [(f'[{index}]', item) for index, item in enumerate(thing) if id(item) not in known]
         elif type(thing) in (list, tuple):

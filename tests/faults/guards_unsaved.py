@@ -64,7 +64,7 @@ GUARDS = [
     *of(
         'variables/unsaved.py',
         'reports/test_public_reports_state.py',
-        ('variables of a class count', "                inner += [(f'.{key}', item) for key, item in of_class(thing) if id(item) not in known]\n", '', 'test_layers_of_a_class'),
+        ('variables of a class count', "                inner += [(f'.{key}', item) for key, item in shared[cls].items() if key not in thing.__dict__]\n", '', 'test_layers_of_a_class'),
         ('what a function encloses counts', '        elif behind := variable_behind(thing, known):', '        elif behind := None:', 'test_a_layer_that_only_a_function_refers_to'),
         ('what goes on by itself counts', ' or advances(thing):', ':', 'test_the_place_in_the_data'),
     ),
