@@ -18,6 +18,7 @@ from objio.io.files import opened
 from objio.messages import nearest, some
 from objio.models import sessions
 from objio.models.record import COPY, WEIGHTS, Record, checksum, read_copy, write_copy
+from objio.variables.variable import vars_of
 
 
 def is_model(thing: Any) -> bool:
@@ -30,7 +31,7 @@ def is_model(thing: Any) -> bool:
 
 def settings_of(model: Any, config: Mapping[str, Any] | None, *, is_model: bool) -> dict[str, Any]:
     """The settings that a module was given, once they are known to be such that JSON gives them back."""
-    if isinstance(model, type) or not callable(getattr(model, 'vars', None)):
+    if vars_of(model) is None:
         kind = f'the class {model.__name__}' if isinstance(model, type) else f'{type(model).__name__}'
         raise TypeError(f'Saver: expected a model, a module with variables, got {kind}; pass an instance')
     if config is None:

@@ -1,11 +1,14 @@
 """What a module holds beside the variables that its `vars` finds: it is neither saved nor loaded, and a verb says so."""
 
 import collections
+import contextlib
 import dataclasses
 import types
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from objio.errors import UnsaveableError
 from objio.messages import some, warn_user
@@ -14,7 +17,7 @@ from objio.variables.containers import RANDOM
 from objio.variables.hidden import Found, find_data, is_array, items_of
 from objio.variables.module import SETTINGS, Module, ModuleList
 from objio.variables.name_filter import NameFilter
-from objio.variables.variable import is_variable, target, targets_of, values_of
+from objio.variables.variable import BaseVar, is_variable, target, targets_of, values_of
 
 _CONTAINERS = (
     list,
@@ -26,6 +29,8 @@ _CONTAINERS = (
     types.SimpleNamespace,
 )
 _OWN_WALKS = (Module.vars, ModuleList.vars)
+_BASES = (Module, ModuleList, *Module.__mro__, *ModuleList.__mro__)
+_LABELS = 'USTO'  # kinds of arrays of NumPy: text says how, as a str does; of objects each is looked at
 
 _warned: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
 
@@ -37,11 +42,24 @@ class Unsaved(NamedTuple):
         name: what it would be called in a collection.
         data: the array or the variable.
         certain: whether it is a variable that nothing but containers lead to, so that it belongs to the module.
+        holder: the type of the object of another library, or of the program, that holds it; '' for none.
     """
 
     name: str
     data: Any
     certain: bool
+    holder: str = ''
+
+    @property
+    def cure(self) -> str:
+        """What to do, so that it is saved."""
+        if is_variable(self.data):
+            return 'Keep it, or the module that holds it, in an attribute, or in a list, a tuple or a dict'
+        if isinstance(self.data, RANDOM):
+            return 'Draw from an objio.random.Generator, or save it as a tree of its own: VarCollection.from_tree(...)'
+        if self.holder:
+            return f'Save the {self.holder} as a tree of its own: VarCollection.from_tree(...)'
+        return 'Make it a StateVar or a TrainVar'
 
     def __str__(self) -> str:
         return str(Found(self.name, self.data))
@@ -71,8 +89,8 @@ def check_unsaved(module: Module, vc: VarCollection, ignored: NameFilter | None 
     if certain:
         raise UnsaveableError(
             f'{kind} holds variables where its vars() does not look, which would be neither saved nor loaded: '
-            f'{some(certain)}. Keep them in attributes, or in lists, tuples, dicts or a ModuleList among these, or '
-            f'give {kind} a vars() of its own; for the others alone pass its vars(), or ignore= their names'
+            f'{some(certain)}. Keep them in attributes of the instance (no __slots__), or in lists, tuples, dicts or a ModuleList '
+            f'among these, or give {kind} a vars() of its own; for the others alone pass its vars(), or ignore= their names'
         )
     if found and not len(vc):
         raise UnsaveableError(
@@ -85,7 +103,7 @@ def check_unsaved(module: Module, vc: VarCollection, ignored: NameFilter | None 
         if one.name not in told:
             told.add(one.name)
             warn_user(
-                f'{one} is no variable of {kind}, so it is neither saved nor loaded. Make it a StateVar or a TrainVar; '
+                f'{one} is no variable of {kind}, so it is neither saved nor loaded. {one.cure}; '
                 f'or leave it out and say so: ignore={one.name!r}'
             )
     return [one.name for one in every]
@@ -96,41 +114,91 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
     # An array that is at this moment the value of a variable is saved with it.
     known = {id(thing) for thing in (*variables, *values_of(variables))}
     seen: dict[int, Any] = {}  # kept, so that no number is given again
-    waiting: list[tuple[str, Any]] = [(f'({type(module).__name__})', module)]
+    told: set[str] = set()  # functions with something behind them: the first of it is told
+    waiting: list[tuple[str, Any, str]] = [(f'({type(module).__name__})', module, '')]
     while waiting:
-        name, thing = waiting.pop()
-        if id(thing) in seen:
+        name, thing, function = waiting.pop()
+        if id(thing) in seen or function in told:
             continue
         seen[id(thing)] = thing
         inner: list[tuple[str, Any]] = []
         if isinstance(thing, Module):
             # A class with a `vars` of its own knows what it leaves out.
             if type(thing).vars in _OWN_WALKS or not len(vc):
-                inner = [(f'.{key}', item) for key, item in thing.__dict__.items() if id(item) not in known]
-                if isinstance(thing, ModuleList):
-                    inner += [(f'[{index}]', item) for index, item in enumerate(thing) if id(item) not in known]
+                inner = [*items_of(thing), *_of_class(thing)]
+            else:
+                inner = _given_by(thing)
         elif type(thing) in (list, tuple):
             inner = [(f'[{index}]', item) for index, item in enumerate(thing) if type(item) not in SETTINGS]
+        elif type(thing) is dict:
+            inner = [(f'[{key!r}]', item) for key, item in list(thing.items()) if type(item) not in SETTINGS]
         elif is_variable(thing):
             if id(target(thing)) not in known:
-                yield Unsaved(name, thing, certain=True)
+                yield Unsaved(name, thing, certain=not function)
+                told.update([function] if function else ())
+        elif isinstance(thing, np.ndarray) and thing.dtype.kind in _LABELS:
+            inner = [(f'[{index}]', item) for index, item in enumerate(thing.flat)] if thing.dtype.hasobject else []
         elif is_array(thing) or isinstance(thing, RANDOM):
             yield Unsaved(name, thing, certain=False)
         elif isinstance(thing, VarCollection):
             lost = [
-                Unsaved(f'{name}.{key}', v, certain=_is_state(thing))
+                Unsaved(f'{name}.{key}', v, certain=not function and _is_state(thing))
                 for key, v in thing.items()
                 if id(target(v)) not in known
             ]
             yield from lost[:1]
         elif _is_container(thing):
             inner = list(items_of(thing))
+        elif behind := _behind(thing):
+            inner, function = behind, function or name
         elif found := find_data(thing, arrays=True, known=known):
-            yield Unsaved(f'{name}{found.path}', found.data, certain=False)
+            yield Unsaved(f'{name}{found.path}', found.data, certain=False, holder=type(thing).__name__)
         for key, item in reversed(inner):
             if type(item) not in SETTINGS and id(item) not in known:
                 kind = f'({type(item).__name__})' if isinstance(item, Module) else ''
-                waiting.append((f'{name}{key}{kind}', item))
+                waiting.append((f'{name}{key}{kind}', item, function))
+
+
+def _of_class(module: Module) -> Iterator[tuple[str, Any]]:
+    """The variables and modules that the class of a module holds: all its instances share them."""
+    for cls in type(module).__mro__:
+        if cls in _BASES:
+            continue
+        for name, item in list(vars(cls).items()):
+            parts = item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else [item]
+            if name not in module.__dict__ and any(isinstance(part, BaseVar | Module) for part in list(parts)):
+                yield f'.{name}', item
+
+
+def _given_by(module: Module) -> list[tuple[str, Any]]:
+    """What a `vars` of a module's own gives, each with the end of its name."""
+    with contextlib.suppress(Exception):  # the code of a foreign class, which nobody has asked so far
+        return [(f'.{name}', variable) for name, variable in module.vars().items()]
+    return []
+
+
+def _behind(thing: Any) -> list[tuple[str, Any]]:
+    """The modules and variables that a function keeps for itself, each with the end of its name.
+
+    A method has its module, a function what its body took from around it, a compiled one the function that was compiled.
+    """
+    if isinstance(thing, types.MethodType):
+        return [('.__self__', thing.__self__)]
+    if isinstance(thing, types.FunctionType):
+        names = thing.__code__.co_freevars
+        held = [(f'.{name}', _content(cell)) for name, cell in zip(names, thing.__closure__ or (), strict=True)]
+    else:
+        held = []
+    wrapped = getattr(thing, '__dict__', {}).get('__wrapped__')
+    kinds = (BaseVar, Module, types.MethodType, types.FunctionType)
+    return [(key, item) for key, item in [*held, ('.__wrapped__', wrapped)] if isinstance(item, kinds)]
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # what it is called was not assigned yet
+        return None
 
 
 def _is_state(vc: VarCollection) -> bool:
