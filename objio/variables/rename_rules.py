@@ -52,6 +52,11 @@ class Pairs:
     """Does `re.sub` with each pair of a pattern and a replacement, in order."""
 
     def __init__(self, pairs: Sequence[tuple[str | re.Pattern[str], Replacement]]) -> None:
+        for pair in pairs:
+            if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], (str, re.Pattern))):
+                kind = type(pair).__name__
+                cure = '; Renamer(first, chain=second) does one after the other' if callable(pair) else ''
+                raise TypeError(f'Renamer: expected pairs (pattern, replacement) in the list, found a {kind}{cure}')
         self._pairs = [(re.compile(pattern), replacement) for pattern, replacement in pairs]
 
     def __call__(self, name: str) -> str:
