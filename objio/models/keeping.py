@@ -45,7 +45,16 @@ def settings_of(model: Any, config: Mapping[str, Any] | None, *, is_model: bool)
 
 
 def make_module(cls: Any, values: Mapping[str, Any], name: str) -> Any:
-    """A module of a class that takes its settings as arguments."""
+    """A module of a class that takes its settings as arguments.
+
+    Raises:
+        TypeError: it is no class and no function, or does not take these settings.
+    """
+    if vars_of(cls) is not None or not callable(cls):
+        raise TypeError(
+            f'expected cls= to be a class, or a function that makes a module of the settings, got a '
+            f'{type(cls).__name__}; to load into a module: load_var_collection({name!r}, net)'
+        )
     try:
         return cls(**values)
     except TypeError as error:

@@ -20,6 +20,9 @@ class Words:
     """
 
     def __init__(self, words: Mapping[str, str]) -> None:
+        for key, new in words.items():
+            if not (isinstance(key, str) and isinstance(new, str)):
+                raise TypeError(f'Renamer: expected a dict from str to str, found {key!r}: {new!r}')
         if '' in words:
             raise ValueError("Renamer: '' is a key of the dict, but an empty string stands everywhere in a name")
         self._words = dict(words)
