@@ -160,13 +160,17 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
 
 
 def _of_class(module: Module) -> Iterator[tuple[str, Any]]:
-    """The variables and modules that the class of a module holds: all its instances share them."""
+    """The variables and modules that the class of a module holds: all its instances share them.
+
+    A class may keep a list of its own instances, which are no part of each other.
+    """
     for cls in type(module).__mro__:
         if cls in _BASES:
             continue
         for name, item in list(vars(cls).items()):
             parts = item.values() if isinstance(item, dict) else item if isinstance(item, list | tuple) else [item]
-            if name not in module.__dict__ and any(isinstance(part, BaseVar | Module) for part in list(parts)):
+            found = [part for part in list(parts) if isinstance(part, BaseVar | Module)]
+            if found and name not in module.__dict__ and not any(isinstance(part, cls) for part in found):
                 yield f'.{name}', item
 
 

@@ -171,6 +171,24 @@ def early() -> Callable[[], Any]:
     return call
 
 
+class Known(Module):
+    """A class that keeps a list of its own instances."""
+
+    made: list[Module] = []
+
+    def __init__(self) -> None:
+        self.own = StateVar(0)
+        self.numpy, self.made_of = jnp, np
+        Known.made.append(self)
+
+
+def test_a_list_of_instances_and_modules_of_python_are_no_data(tmp_path: Any) -> None:
+    """Other instances are no part of a module; numpy has a shape and a dtype, and is no array."""
+    Known()
+    objio.save_var_collection(tmp_path / 'x.npz', Known())
+    objio.load_var_collection(tmp_path / 'x.npz', Known())
+
+
 class Constant(Module):
     """What stands in the body of a class and is no variable is a constant of the program."""
 
@@ -212,6 +230,41 @@ def test_the_warning_says_what_helps(extra: Any, said: str, tmp_path: Any) -> No
     """A StateVar holds no generator and no module of another library, and a variable is one already."""
     with pytest.warns(UserWarning, match=re.escape(said)):
         objio.save_var_collection(tmp_path / 'x.npz', net(extra))
+
+
+class Quantity(np.ndarray[Any, Any]):
+    """An array with a unit."""
+
+    unit: Any = None
+
+    def __array_finalize__(self, obj: Any) -> None:
+        self.unit = getattr(obj, 'unit', None)
+
+
+def quantity(unit: Any) -> Quantity:
+    """Ones with a unit, be it a text or numbers."""
+    made = np.ones(3).view(Quantity)
+    made.unit = unit
+    return made
+
+
+@pytest.mark.parametrize('unit', ['km', 3.5, {'m': 1}, np.ones(1)], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize('wrap', [lambda x: {'x': x}, lambda x: [1.0, {'x': [x]}]], ids=['dict', 'list'])
+def test_an_array_that_is_more_than_an_array_is_refused(unit: Any, wrap: Callable[[Any], Any], tmp_path: Any) -> None:
+    """A file has no place for a unit, and its loss would be silent."""
+    with pytest.raises(UnsaveableError, match='a Quantity is more than an array, its unit would be lost'):
+        objio.save_var_collection(tmp_path / 'x.npz', wrap(quantity(unit)))
+    with pytest.raises(UnsaveableError, match='its unit would be lost'):
+        objio.Checkpoint(tmp_path, verbose=False, background=True).save(wrap(quantity(unit)), 1)
+    objio.save_var_collection(tmp_path / 'x.npz', wrap(quantity(None)))
+
+
+def test_arrays_of_numpy_itself_are_plain(tmp_path: Any) -> None:
+    """A mapped file has a name and a mode, which are no part of its numbers."""
+    np.save(tmp_path / 'a.npy', np.arange(3.0))
+    objio.save_var_collection(tmp_path / 'x.npz', {'x': np.load(tmp_path / 'a.npy', mmap_mode='r')})
+    with objio.open(tmp_path / 'x.npz') as saved:
+        assert saved['x'].tolist() == [0, 1, 2]
 
 
 def test_an_attribute_of_a_module_list_and_its_items_are_saved(tmp_path: Any) -> None:
