@@ -51,6 +51,34 @@ GUARDS = [
         ('what is saved elsewhere is not told', 'known = {id(thing) for thing in (*variables, *values_of(variables))}', 'known = set(map(id, variables))', 'test_what_is_saved_elsewhere_in_the_module_is_not_told'),
     ),
     *of(
+        'variables/unsaved.py',
+        'io/test_unsaved_hidden.py',
+        ('variables of a class are seen', 'inner = [*items_of(thing), *_of_class(thing)]', 'inner = list(items_of(thing))', 'test_variables_that_only_the_class_or_the_items_lead_to_are_refused'),
+        ('variables behind a function are told', '        elif behind := _behind(thing):\n', '        elif behind := []:\n', 'test_variables_behind_a_function_are_told'),
+        ('instances of a class are no parts of it', ' and not any(isinstance(part, cls) for part in found)', '', 'test_a_list_of_instances_and_modules_of_python_are_no_data'),
+    ),
+    *of(
+        'io/contents.py',
+        'io/test_unsaved_hidden.py',
+        ('a unit is not lost', '            _check_plain(value)\n', '            pass\n', 'test_an_array_that_is_more_than_an_array_is_refused'),
+    ),
+    *of(
+        'variables/variable.py',
+        'io/test_any_name.py',
+        ('a dict is not asked for what it may add', 'or (isinstance(thing, Mapping) and not has_own)', '', 'test_a_dict_with_attributes_is_saved_as_a_dict'),
+        ('what answers to every name has no method', 'and (has_own or isinstance(found, types.MethodType))', '', 'test_asking_the_keys_of_flax_makes_no_key'),
+    ),
+    *of(
+        'io/restoring.py',
+        'io/test_checkpoint_custom_loads.py',
+        ('what a function leaves is told', 'if report is None and (kept := unassigned()):', 'if False:', 'test_a_function_that_assigns_less_is_told'),
+    ),
+    *of(
+        'io/plan.py',
+        'io/test_unmatched.py',
+        ('a misspelt new name is told', 'if self._given and self._allowed[0] and self.missing:', 'if False:', 'test_a_rename_to_a_name_near_that_of_a_missing_variable_is_told'),
+    ),
+    *of(
         'io/subjects.py',
         'io/test_unsaved.py',
         ('a name to ignore is that of something', '    check_ignored(ignored, [*vc.keys(), *others])\n', '', 'test_names_that_are_ignored_are_left_out'),
