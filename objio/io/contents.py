@@ -14,7 +14,9 @@ from objio.formats.dtypes import STRAIGHT, WRITABLE, blocks, label_of
 from objio.io.files import File, lay_out
 from objio.io.shards import EncodedShards
 from objio.io.staging import Staging, assembled
+from objio.messages import some
 from objio.variables import VarCollection
+from objio.variables.containers import attributes_of
 from objio.variables.values import ARRAYS, is_key, is_scalar, is_weak, key_impl
 
 _SMALL = 1 << 14  # bytes: below it a copy costs less than a view of bytes
@@ -29,6 +31,9 @@ class Held(np.ndarray[Any, np.dtype[Any]]):
     """
 
     weak_type = False
+
+
+_PLAIN = (np.ndarray, Held)
 
 
 class OnHost(dict[jax.sharding.Sharding, bool]):
@@ -151,10 +156,22 @@ def describe(value: Any) -> ArraySpec:
     if isinstance(value, np.ma.MaskedArray):
         raise UnsaveableError('a masked array cannot be saved, its mask would be lost; save .filled() and the mask')
     if isinstance(value, (np.ndarray, np.generic)):
+        if isinstance(value, np.ndarray) and type(value) not in _PLAIN:
+            _check_plain(value)
         return _spec(label_of(value.dtype), value.shape)
     if is_scalar(value):
         return _spec(label_of(_of_number(value).dtype), ())
     raise UnsaveableError(f'a value of type {type(value).__name__} cannot be saved; expected an array or a number')
+
+
+def _check_plain(array: np.ndarray[Any, Any]) -> None:
+    """Checks that an array of a class of its own, one with a unit, say, has nothing that a file would lose."""
+    own = [name for name, value in attributes_of(array) if value is not None and not callable(value)]
+    if own and type(array).__module__.partition('.')[0] != 'numpy':
+        raise UnsaveableError(
+            f'a {type(array).__name__} is more than an array, its {some(own)} would be lost; save numpy.asarray(...) '
+            'of it, and what it has besides under names of its own or in metadata='
+        )
 
 
 def spec_of_array(value: jax.Array | jax.ShapeDtypeStruct) -> ArraySpec:

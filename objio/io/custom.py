@@ -12,6 +12,7 @@ from objio.io.contents import OnHost, describe, to_host
 from objio.io.conversion import kind_of
 from objio.io.placement import place as place_all
 from objio.variables import VarCollection
+from objio.variables.values import is_scalar
 from objio.variables.variable import put, values_of
 
 Function = Callable[..., Any]
@@ -59,13 +60,25 @@ def check_options(function: Function, options: Iterable[str], name: str) -> None
 
 
 @contextmanager
-def putting_back(vc: VarCollection) -> Iterator[None]:
-    """Gives the variables their old values back where the block raises, arrays changed in place among them."""
-    variables = [group.var for group in vc.groups()]
+def putting_back(vc: VarCollection) -> Iterator[Callable[[], list[str]]]:
+    """Gives the variables their old values back where the block raises, arrays changed in place among them.
+
+    Yields:
+        a function that gives the names of the variables that were not assigned so far. A writeable array of NumPy
+        may have been changed in place, and a Python number is the same object again: both count as assigned.
+    """
+    groups = vc.groups()
+    variables = [group.var for group in groups]
     old = values_of(variables)
     contents = [(value, value.copy()) for value in old if isinstance(value, np.ndarray) and value.flags.writeable]
+    untold = {id(value) for value in (*(array for array, _ in contents), *filter(is_scalar, old))}
+
+    def unassigned() -> list[str]:
+        values = zip(groups, old, values_of(variables), strict=True)
+        return [group.name for group, before, now in values if now is before and id(now) not in untold]
+
     try:
-        yield
+        yield unassigned
     except BaseException:
         for array, content in contents:
             array[...] = content

@@ -150,6 +150,15 @@ class LoadPlan:
         told = [f'{self.file}: {_without_match(self.unmatched)}'] if self.unmatched else []
         if self.missing and not self._names.specs:
             told.append(f'{self.file} has no arrays: all {len(self.missing):,} variables kept their values')
+        if self._given and self._allowed[0] and self.missing:
+            made = self._names.renamed
+            lost = [
+                f'{old!r} became {made[old]!r} (did you mean {model!r}?)'
+                for old, model in self.guesses.items()
+                if made[old] != old
+            ]
+            if lost:
+                told.append(f'{self.file}: the renamer makes names that the model lacks: {some(lost)}')
         return told
 
     @property

@@ -1,6 +1,5 @@
 """Restoring from a folder of saves: the newest that is whole, or the one that was asked for."""
 
-import contextlib
 import logging
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -140,8 +139,16 @@ class Restorer:
 
     def _try(self, save: Save, vc: VarCollection, options: Mapping[str, Any]) -> LoadReport | None:
         try:
-            with contextlib.nullcontext() if self._own else putting_back(vc):
+            if self._own:
                 return _as_report(self._load(save.path, vc, **options))
+            with putting_back(vc) as unassigned:
+                report = _as_report(self._load(save.path, vc, **options))
+                if report is None and (kept := unassigned()):
+                    _LOG.warning(
+                        '%s: LOAD_FN did not assign %d of %d variables, which kept their values: %s',
+                        *(save.path, len(kept), len(vc.groups()), some(kept)),
+                    )
+                return report
         except self._damage as error:
             self._folder.mark_damaged(save, str(error) or type(error).__name__)
             raise

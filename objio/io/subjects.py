@@ -9,6 +9,7 @@ import jax
 from objio.variables import Module, VarCollection, is_variable
 from objio.variables.name_filter import NameFilter, Selector, check_ignored
 from objio.variables.unsaved import check_unsaved
+from objio.variables.variable import vars_of
 
 _LOG = logging.getLogger('objio')
 
@@ -81,8 +82,9 @@ def state_to_save(subject: Any, vc: VarCollection, ignore: Selector | None = Non
 def _variables_of(subject: Any) -> VarCollection | None:
     if isinstance(subject, type):
         raise TypeError(f'expected a module or its variables, got the class {subject.__name__}; make an instance first')
-    if callable(getattr(subject, 'vars', None)):
-        found = subject.vars()
+    own = vars_of(subject)
+    if own is not None:
+        found = own()
         vc = _variables_of(found)
         if vc is None:
             raise TypeError(

@@ -18,6 +18,7 @@ from objio.io.files import opened
 from objio.messages import nearest, some
 from objio.models import sessions
 from objio.models.record import COPY, WEIGHTS, Record, checksum, read_copy, write_copy
+from objio.variables.variable import vars_of
 
 
 def is_model(thing: Any) -> bool:
@@ -30,7 +31,7 @@ def is_model(thing: Any) -> bool:
 
 def settings_of(model: Any, config: Mapping[str, Any] | None, *, is_model: bool) -> dict[str, Any]:
     """The settings that a module was given, once they are known to be such that JSON gives them back."""
-    if isinstance(model, type) or not callable(getattr(model, 'vars', None)):
+    if vars_of(model) is None:
         kind = f'the class {model.__name__}' if isinstance(model, type) else f'{type(model).__name__}'
         raise TypeError(f'Saver: expected a model, a module with variables, got {kind}; pass an instance')
     if config is None:
@@ -44,7 +45,16 @@ def settings_of(model: Any, config: Mapping[str, Any] | None, *, is_model: bool)
 
 
 def make_module(cls: Any, values: Mapping[str, Any], name: str) -> Any:
-    """A module of a class that takes its settings as arguments."""
+    """A module of a class that takes its settings as arguments.
+
+    Raises:
+        TypeError: it is no class and no function, or does not take these settings.
+    """
+    if vars_of(cls) is not None or not callable(cls):
+        raise TypeError(
+            f'expected cls= to be a class, or a function that makes a module of the settings, got a '
+            f'{type(cls).__name__}; to load into a module: load_var_collection({name!r}, net)'
+        )
     try:
         return cls(**values)
     except TypeError as error:

@@ -1,23 +1,24 @@
-"""What belongs to a module and no attribute of it holds: variables of its class, or that a function of it refers to."""
+"""What belongs to a module and no attribute of it holds: variables of its class, or that a function leads to."""
 
-import collections
+import contextlib
 import io
 import random
 import types
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from objio.variables.collection import VarCollection
-from objio.variables.module import Module
-from objio.variables.variable import is_variable, target
+from objio.variables.module import Module, ModuleList
+from objio.variables.variable import is_variable
 
-_PLAIN = (list, tuple, dict)
-_MOST = 1000  # things that are looked at: a function may refer to a whole program
+_BASES = frozenset({*Module.__mro__, *ModuleList.__mro__})
 _STATES = (('get_state', 'set_state'), ('state_dict', 'load_state_dict'))
 
 
 def of_class(cls: type[Module]) -> dict[str, Any]:
     """The variables and modules among the attributes of a class of modules, which all its instances share.
+
+    A class may keep a list of its own instances, which are no part of each other.
 
     Example:
         >>> class Net(Module):
@@ -26,46 +27,39 @@ def of_class(cls: type[Module]) -> dict[str, Any]:
         ['inner']
     """
     found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__[: cls.__mro__.index(Module)]):
-        found |= base.__dict__
-    return {name: value for name, value in found.items() if any(map(_holds, (value, *_items(value))))}
+    for base in reversed([base for base in cls.__mro__ if base not in _BASES]):
+        own = list(vars(base).items())
+        found |= {name: item for name, item in own if not any(isinstance(part, base) for part in _parts(item))}
+    return {name: item for name, item in found.items() if any(map(_holds, _parts(item)))}
 
 
-def variable_behind(thing: Any, known: Container[int]) -> tuple[str, Any] | None:
-    """The first variable that a function refers to: in what it encloses, or in the object that it is a method of.
+def given_by(module: Module) -> list[tuple[str, Any]]:
+    """What a `vars` of a module's own gives, each with the end of its name."""
+    with contextlib.suppress(Exception):  # the code of a foreign class, which nobody has asked so far
+        return [(f'.{name}', variable) for name, variable in module.vars().items()]
+    return []
 
-    Args:
-        thing: a function, a method, or what wraps one, as `jax.jit` does; None is given for anything else.
-        known: the `id` of variables that do not count.
 
-    Returns:
-        the path to it and the variable, or None.
+def behind(thing: Any) -> list[tuple[str, Any]]:
+    """The modules and variables that a function keeps for itself, each with the end of its name.
+
+    A method has its module, a function what its body took from around it, a compiled one the function that was compiled.
 
     Example:
         >>> from objio.variables.variable import StateVar
         >>> def outer(count):
         ...     return lambda: count.value
-        >>> variable_behind(outer(StateVar(1)), ())[0]
-        '.<count>'
+        >>> [name for name, _ in behind(outer(StateVar(1)))]
+        ['.count']
     """
-    waiting = collections.deque(_referred(thing))
-    seen: dict[int, Any] = {}  # kept, so that no number is given again
-    while waiting and len(seen) < _MOST:
-        path, here = waiting.popleft()
-        if id(here) in seen:
-            continue
-        seen[id(here)] = here
-        if is_variable(here):
-            if id(target(here)) not in known:
-                return path, here
-        elif isinstance(here, Module | VarCollection):
-            vc = here if isinstance(here, VarCollection) else here.vars()
-            waiting.extend((f'{path}.{name}', variable) for name, variable in vc.items())
-        elif items := _items(here):
-            waiting.extend((f'{path}[{index}]', item) for index, item in enumerate(items))
-        else:
-            waiting.extend((f'{path}{more}', item) for more, item in _referred(here))
-    return None
+    if isinstance(thing, types.MethodType):
+        return [('.__self__', thing.__self__), ('', thing.__func__)]
+    held: list[tuple[str, Any]] = []
+    if isinstance(thing, types.FunctionType):
+        names = thing.__code__.co_freevars
+        held = [(f'.{name}', _content(cell)) for name, cell in zip(names, thing.__closure__ or (), strict=True)]
+    held.append(('.__wrapped__', getattr(thing, '__dict__', {}).get('__wrapped__')))
+    return [(key, item) for key, item in held if any(map(_leads, _parts(item)))]
 
 
 def advances(thing: Any) -> bool:
@@ -82,26 +76,23 @@ def advances(thing: Any) -> bool:
     return any(all(callable(getattr(type(thing), name, None)) for name in pair) for pair in _STATES)
 
 
+def _parts(thing: Any) -> list[Any]:
+    """The items of a plain container, or the thing alone."""
+    if type(thing) is dict:
+        return list(thing.values())
+    return list(thing) if type(thing) in (list, tuple) else [thing]
+
+
 def _holds(thing: Any) -> bool:
     return is_variable(thing) or isinstance(thing, Module)
 
 
-def _items(thing: Any) -> list[Any]:
-    if type(thing) not in _PLAIN:
-        return []
-    return list(thing.values()) if isinstance(thing, dict) else list(thing)
+def _leads(thing: Any) -> bool:
+    return _holds(thing) or isinstance(thing, VarCollection | types.MethodType | types.FunctionType)
 
 
-def _referred(thing: Any) -> Iterator[tuple[str, Any]]:
-    """What a function refers to, each with the part of a path that leads to it."""
-    if isinstance(thing, types.MethodType):
-        yield '.__self__', thing.__self__
-        yield '', thing.__func__
-    elif isinstance(thing, types.FunctionType):
-        for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=False):
-            try:
-                yield f'.<{name}>', cell.cell_contents
-            except ValueError:  # the variable of the outer function has no value yet
-                continue
-    elif callable(thing) and isinstance(wrapped := getattr(thing, '__wrapped__', None), types.FunctionType):
-        yield '', wrapped
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # what it is called was not assigned yet
+        return None

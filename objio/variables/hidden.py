@@ -113,7 +113,7 @@ def is_array(thing: Any) -> bool:
     """Whether a thing is an array, of whatever library; a scalar of NumPy is a number."""
     if isinstance(thing, (np.ndarray, jax.Array)):
         return True
-    if isinstance(thing, (type, np.generic, np.dtype)):
+    if isinstance(thing, (type, np.generic, np.dtype, types.ModuleType)):  # numpy itself has a shape and a dtype
         return False
     # Asked of the class first: an attribute of an object may run any code.
     return all(hasattr(type(thing), name) or name in getattr(thing, '__dict__', ()) for name in ('shape', 'dtype'))

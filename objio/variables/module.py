@@ -1,6 +1,7 @@
 """Modules: objects that hold variables and other modules, and name them all."""
 
 import copy
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, SupportsIndex, cast, overload
@@ -10,6 +11,7 @@ from objio.variables.portable import Portable, freeze
 from objio.variables.variable import BaseVar, target
 
 _PLAIN = (list, tuple, dict)
+_ADDRESS = re.compile(r' at 0x[0-9a-fA-F]+')  # of an object that is a key: another one in the next program
 SETTINGS = frozenset({bool, int, float, complex, str, bytes, type(None)})
 """The types of attributes that hold nothing to save, known at once."""
 
@@ -177,7 +179,7 @@ def _contained(
     if id(container) in above:
         return
     if isinstance(container, dict):
-        keys = list(map(repr, container)) if name is not None else list(container)
+        keys = [_ADDRESS.sub('', repr(key)) for key in container] if name is not None else list(container)
         if len(set(keys)) < len(keys):  # different keys that are written alike
             keys = [f'{key}#{index}' for index, key in enumerate(keys)]
         pairs = zip(keys, list(container.values()), strict=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from objio.variables.binding import bound
 from objio.variables.collection import Group, VarCollection, in_order
-from objio.variables.variable import assign_raw, is_holder
+from objio.variables.variable import assign_raw, is_holder, vars_of
 
 Result = TypeVar('Result')
 Pure = Callable[..., tuple[Result, dict[str, Any]]]
@@ -55,9 +55,10 @@ def pure(f: Callable[..., Result], vc: VarCollection | Mapping[str, Any] | None 
         3.0 1
     """
     if vc is None:
-        if not callable(getattr(f, 'vars', None)):
+        own = vars_of(f)
+        if own is None:
             raise TypeError(f'pure: {_name(f)} has no vars(); pass the collection of the variables it uses')
-        vc = f.vars()  # type: ignore[attr-defined]
+        vc = own()
     groups = (vc if isinstance(vc, VarCollection) else VarCollection(vc)).groups()
 
     def g(tensors: Mapping[str, Any], /, *args: Any, **kwargs: Any) -> tuple[Result, dict[str, Any]]:

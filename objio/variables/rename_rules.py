@@ -20,6 +20,9 @@ class Words:
     """
 
     def __init__(self, words: Mapping[str, str]) -> None:
+        for key, new in words.items():
+            if not (isinstance(key, str) and isinstance(new, str)):
+                raise TypeError(f'Renamer: expected a dict from str to str, found {key!r}: {new!r}')
         if '' in words:
             raise ValueError("Renamer: '' is a key of the dict, but an empty string stands everywhere in a name")
         self._words = dict(words)
@@ -52,6 +55,11 @@ class Pairs:
     """Does `re.sub` with each pair of a pattern and a replacement, in order."""
 
     def __init__(self, pairs: Sequence[tuple[str | re.Pattern[str], Replacement]]) -> None:
+        for pair in pairs:
+            if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], (str, re.Pattern))):
+                kind = type(pair).__name__
+                cure = '; Renamer(first, chain=second) does one after the other' if callable(pair) else ''
+                raise TypeError(f'Renamer: expected pairs (pattern, replacement) in the list, found a {kind}{cure}')
         self._pairs = [(re.compile(pattern), replacement) for pattern, replacement in pairs]
 
     def __call__(self, name: str) -> str:

@@ -1,5 +1,6 @@
 """Trees of arrays, as other libraries keep models and optimizers: their leaves as variables with names, and back."""
 
+import collections
 import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -8,10 +9,10 @@ import jax
 
 from objio.errors import UnsaveableError
 from objio.variables.containers import Container, take_apart
-from objio.variables.hidden import find_data, is_array
+from objio.variables.hidden import find_data, is_array, items_of
 from objio.variables.name_filter import NameFilter, Selector, check_ignored
 from objio.variables.values import is_value
-from objio.variables.variable import TreeVar, is_variable
+from objio.variables.variable import TreeVar, is_variable, vars_of
 
 
 class _Branch:
@@ -92,7 +93,10 @@ class Tree(_Branch):
         self.unsaved: dict[str, Any] = {}
         self._naming = scope, separator
         walk = _Walk(self, NameFilter.of(ignore, 'ignore'))
-        super().__init__(*walk.branch(tree, ()))
+        try:
+            super().__init__(*walk.branch(tree, ()))
+        except RecursionError as error:
+            raise UnsaveableError(f'from_tree: {_no_end("that was given")}') from error
         walk.check_ignored()
 
     def name_of(self, path: tuple[Any, ...]) -> str:
@@ -128,7 +132,13 @@ class _Walk:
 
     def branch(self, tree: Any, above: tuple[Any, ...]) -> tuple[Any, list[Any]]:
         """The structure of a tree, and what stands for each of its leaves."""
-        found, structure = jax.tree_util.tree_flatten_with_path(tree)
+        try:
+            found, structure = jax.tree_util.tree_flatten_with_path(tree)
+        except (SystemError, ValueError) as error:
+            # JAX does not say where; a ValueError may also be one of a class that flattens itself.
+            if isinstance(error, ValueError) and _unsortable(tree) is None:
+                raise
+            raise UnsaveableError(f'from_tree: {_no_tree(tree, jax.tree_util.keystr(above))}') from error
         return structure, [self._leaf((*above, *path), leaf) for path, leaf in found]
 
     def check_ignored(self) -> None:
@@ -169,7 +179,7 @@ class _Walk:
         Raises:
             UnsaveableError: it holds data and cannot be saved.
         """
-        is_variables = is_variable(leaf) or (callable(getattr(leaf, 'vars', None)) and not isinstance(leaf, type))
+        is_variables = is_variable(leaf) or vars_of(leaf) is not None
         found = find_data(leaf)
         if found is None and not is_variables:
             return None
@@ -213,6 +223,43 @@ def _has_empty(structure: Any) -> bool:
         if node.num_nodes > 1:
             waiting += node.children()
     return False
+
+
+def _unsortable(tree: Any) -> tuple[str, Any] | None:
+    """A dict whose keys JAX cannot sort, with its path; None where there is none."""
+    waiting: list[tuple[str, Any]] = [('', tree)]
+    seen: dict[int, Any] = {}  # kept, so that no number is given again
+    while waiting:
+        path, here = waiting.pop()
+        if id(here) in seen:
+            continue
+        seen[id(here)] = here
+        if isinstance(here, dict) and not isinstance(here, collections.OrderedDict):
+            try:
+                sorted(here)
+            except TypeError:
+                return path, here
+        if isinstance(here, dict | list | tuple):
+            waiting += [(f'{path}{key}', item) for key, item in items_of(here)]
+    return None
+
+
+def _no_tree(tree: Any, above: str) -> str:
+    """What is wrong with a tree that JAX cannot take apart."""
+    found = _unsortable(tree)
+    if found is None:
+        where = f'at {above}' if above else 'that was given'
+        return _no_end(where)
+    path, content = found
+    kinds = ', '.join(sorted({type(key).__name__ for key in content}))
+    return (
+        f'the dict at {above + path or "the root"} has keys that JAX cannot sort, of the types {kinds}; '
+        'give it keys of one type, such as str, or make it a collections.OrderedDict'
+    )
+
+
+def _no_end(where: str) -> str:
+    return f'the tree {where} has no end, since a container in it holds itself, or is nested too deeply'
 
 
 def _no_name(name: str, paths: list[Any]) -> str:

@@ -4,7 +4,8 @@ import abc
 import contextlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -259,6 +260,25 @@ def is_variable(thing: Any) -> bool:
     # The value itself is not asked for: a property may raise for reasons of its own.
     has_value = hasattr(type(thing), 'value') or 'value' in getattr(thing, '__dict__', ())
     return has_value and not isinstance(thing, type) and callable(getattr(thing, 'assign', None))
+
+
+def vars_of(thing: Any) -> Callable[[], Any] | None:
+    """The method `vars` of an object that knows its variables, such as a module; None for anything else.
+
+    An object may answer to every name: a dict whose keys are attributes too, or the `Rngs` of Flax, which makes a new
+    key of `rngs.vars()`. What such a thing gives for a name that it does not have is no method.
+    """
+    has_own = hasattr(type(thing), 'vars') or 'vars' in getattr(thing, '__dict__', ())
+    if isinstance(thing, type) or (isinstance(thing, Mapping) and not has_own):  # a dict may add what it is asked for
+        return None
+    try:
+        found = getattr(thing, 'vars', None)
+    except Exception:
+        if has_own:
+            raise
+        return None
+    # A wrapper may pass on what it is asked for.
+    return found if callable(found) and (has_own or isinstance(found, types.MethodType)) else None
 
 
 def is_holder(variable: Any) -> bool:

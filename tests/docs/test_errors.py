@@ -96,6 +96,20 @@ def _(w: Any) -> None:
     objio.load_var_collection('net.npz', tree(w=jnp.zeros(2)), allow_missing=True)
 
 
+@case('a renamer that makes a name near that of a missing variable, with allow_missing=True')
+def _(w: Any) -> None:
+    file = io.BytesIO()
+    objio.save_var_collection(file, {'weight': w.net.w.value, '(Linear).b': w.net.b.value})
+    objio.load_var_collection(file, w.vc, {'weight': '(Linear).ww'}, allow_missing=True)
+
+
+@case('a list for renamer= with something else than pairs, a dict with something else than text')
+def _(w: Any) -> None:
+    with pytest.raises(TypeError, match='from str to str'):
+        objio.Renamer({'w': None})  # type: ignore[dict-item]
+    objio.load_var_collection('net.npz', w.vc, [objio.Renamer({'w': 'w'})])  # type: ignore[list-item]
+
+
 @case('a literal name in only=, skip= or a dict for renamer= that matches nothing')
 def _(w: Any) -> None:
     objio.load_var_collection('net.npz', w.vc, skip='(Liner)', renamer={'weight': 'w'})

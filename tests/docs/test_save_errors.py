@@ -56,18 +56,51 @@ def _(w: Any) -> None:
     objio.save_var_collection('new.npz', Holder({w.net}))
 
 
-@case('a module with variables in its class, or in slots')
+@case('a module with an iterator, a loader with a state, or a random generator')
 def _(w: Any) -> None:
-    objio.save_var_collection('new.npz', type('Net', (objio.Module,), {'layer': w.net})())
-
-
-@case('a module with an iterator, a loader, a random generator, or a function that encloses variables of its own')
-def _(w: Any) -> None:
-    for thing in iter([1]), random.Random(0), objio.nn.Linear(1, 1).__call__:
+    for thing in iter([1]), random.Random(0), np.random.default_rng(0):
         net = type('Net', (objio.Module,), {})()
         net.layer, net.thing = w.net, thing
-        with pytest.warns(UserWarning, match='thing.* is no variable'):
+        with pytest.warns(UserWarning, match='thing is no variable'):
             objio.load_var_collection('net.npz', net, {'(Linear)': '(Net).layer(Linear)'}, only='(Net).layer(Linear).w')
+
+
+class Shared(objio.Module):
+    """A module with a variable in its class."""
+
+    weight = objio.TrainVar(jnp.ones(2))
+
+
+@case(
+    'a module with variables in the body of its class, in a slot, or as the items of a list or a dict that it is itself'
+)
+def _(w: Any) -> None:
+    objio.save_var_collection('new.npz', Shared())
+
+
+@case(
+    'a module with a function that alone leads to variables: a method of another module, a closure, a compiled module'
+)
+def _(w: Any) -> None:
+    w.net.act = objio.nn.Linear(1, 1).__call__
+    with pytest.warns(UserWarning, match='in an attribute'):
+        objio.load_var_collection('net.npz', w.net, only='(Linear).w')
+
+
+@case('an array of a class of its own with more than numbers, such as a unit')
+def _(w: Any) -> None:
+    array = np.ones(2).view(type('Quantity', (np.ndarray,), {}))
+    array.unit = 'km'
+    objio.save_var_collection('new.npz', {'x': array})
+
+
+@case('a tree that has no end, or a dict in it whose keys JAX cannot sort')
+def _(w: Any) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(objio.UnsaveableError, match='no end'):
+        objio.save_var_collection('new.npz', endless)
+    w.ckpt.save({'a': {1: 1.0, 'b': 2.0}}, 3)
 
 
 @case('a module without variables that holds arrays')

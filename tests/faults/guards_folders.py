@@ -176,8 +176,8 @@ GUARDS = [
         'io/test_checkpoint_custom.py',
         (
             'old values come back where a loading function fails',
-            'contextlib.nullcontext() if self._own else putting_back(vc)',
-            'contextlib.nullcontext()',
+            '            if self._own:\n',
+            '            if True:\n',
             'test_any_other_error_goes_through_and_the_variables_come_back',
         ),
     ),

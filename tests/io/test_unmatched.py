@@ -304,3 +304,52 @@ def test_many_names_and_many_entries_are_quick() -> None:
     with pytest.raises(ValueError, match='match nothing'):
         objio.load_var_collection(file, vc, only=[f'{entry}x' for entry in entries[:20]])
     assert time.perf_counter() - started < 5 * plain + 10
+
+
+@pytest.mark.parametrize(
+    ('renamer', 'said'),
+    [
+        (
+            {'encoder.kernel': 'enc.ww', 'encoder.bias': 'enc.b'},
+            "'encoder.kernel' became 'enc.ww' (did you mean 'enc.w'?)",
+        ),
+        ({'encoder': 'encc', 'kernel': 'w', 'bias': 'b'}, "'encoder.bias' became 'encc.b' (did you mean 'enc.b'?)"),
+        (
+            [('encoder[.]kernel', 'enc_w'), ('encoder', 'enc'), ('bias', 'b')],
+            "'encoder.kernel' became 'enc_w' (did you",
+        ),
+        (
+            lambda name: name.replace('kernel', 'W').replace('encoder', 'enc'),
+            "'encoder.kernel' became 'enc.W' (did you",
+        ),
+        (objio.Renamer({'encoder': 'e'}, objio.Renamer({'e.': 'en.', 'kernel': 'w', 'bias': 'b'})), "'en.w' (did you"),
+    ],
+    ids=['dict', 'beginning', 'pairs', 'function', 'chain'],
+)
+def test_a_rename_to_a_name_near_that_of_a_missing_variable_is_told(renamer: Any, said: str, tmp_path: Path) -> None:
+    """Where variables may be missing, a misspelt new name would leave its variable as it was without a word."""
+    file = tmp_path / 'x.npz'
+    old = {'encoder': {'kernel': np.ones((2, 3)), 'bias': np.ones(3)}, 'head': {'w': np.ones(4)}}
+    objio.save_var_collection(file, old)
+    vc = objio.VarCollection.from_tree({'enc': {'w': np.zeros((2, 3)), 'b': np.zeros(3)}, 'head': {'w': np.zeros(4)}})
+    with pytest.warns(UserWarning, match=f'makes names that the model lacks: .*{re.escape(said)}'):
+        objio.load_var_collection(file, vc, renamer, allow_missing=True)
+    with pytest.raises(objio.MismatchError, match='likely renamed; the renamer makes it'):
+        objio.load_var_collection(file, vc, renamer)
+
+
+def test_arrays_that_a_smaller_model_lacks_are_renamed_in_silence(tmp_path: Path) -> None:
+    """A renamer for the whole file serves a part of the model, whose own new variables are like none of the file's."""
+    file = tmp_path / 'x.npz'
+    objio.save_var_collection(file, {'encoder': {'kernel': np.ones((2, 3)), 'bias': np.ones(3)}, 'head': np.ones(4)})
+    vc = objio.VarCollection.from_tree({'enc': {'w': np.zeros((2, 3))}, 'scale': np.zeros(5)})
+    renamer = {'encoder': 'enc', 'kernel': 'w', 'bias': 'b', 'head': 'old'}
+    report = objio.load_var_collection(file, vc, renamer, allow_missing=True)
+    assert (report.matched, report.missing) == (('enc.w',), ('scale',))
+
+
+@pytest.mark.parametrize('rules', [{'a': None}, {'a': 3}, {3: 'a'}, {None: None}])
+def test_a_dict_that_is_not_of_text_is_refused(rules: Any) -> None:
+    """None would have made an empty name, and its array would have gone nowhere."""
+    with pytest.raises(TypeError, match='Renamer: expected a dict from str to str, found '):
+        objio.Renamer(rules)

@@ -179,3 +179,15 @@ def test_a_module_that_takes_only_a_part_of_the_save_is_told() -> None:
     objio.Saver(objio.nn.Linear(2, 3), {'nin': 2, 'nout': 3}, run='b').save()
     with pytest.raises(objio.MismatchError, match=r'Conv\(nin=2, nout=3\) did not make'):
         objio.Saver.load('b', cls=type('Conv', (), {'__new__': lambda cls, **_: objio.nn.Linear(2, 4)}))
+
+
+@pytest.mark.parametrize(
+    'made', [objio.nn.Linear(2, 3), objio.nn.Linear(2, 3).vars(), 'Linear'], ids=lambda x: type(x).__name__
+)
+def test_a_module_in_place_of_its_class_is_refused(made: Any, tmp_path: Path) -> None:
+    """It would be called with the settings; the error says what fills a module that is there already."""
+    saver = objio.Saver(objio.nn.Linear(2, 3), run='a', root=tmp_path, config={'nin': 2, 'nout': 3})
+    saver.save()
+    saver.close()
+    with pytest.raises(TypeError, match=f'got a {type(made).__name__}; to load into a module: load_var_collection'):
+        objio.Saver.load('a', root=tmp_path, cls=made)

@@ -48,6 +48,24 @@ def test_an_empty_key_is_refused() -> None:
         Renamer({'a': 'b', '': 'x'})
 
 
+@pytest.mark.parametrize(
+    ('rules', 'said'),
+    [
+        ([Renamer({'a': 'b'}), Renamer({'b': 'c'})], r'found a Renamer; Renamer\(first, chain=second\) does one after'),
+        ([str.upper], r'found a method_descriptor; Renamer\(first, chain=second\)'),
+        (['a', 'b'], 'found a str$'),
+        ([('a', 'b', 'c')], 'found a tuple$'),
+        ([{'a': 'b'}], 'found a dict$'),
+        ([(1, 'b')], 'found a tuple$'),
+    ],
+    ids=['renamers', 'functions', 'texts', 'three', 'dicts', 'number'],
+)
+def test_what_is_no_pair_is_refused(rules: Any, said: str) -> None:
+    """The error says what stands in the list, and how renamers are chained."""
+    with pytest.raises(TypeError, match=f'Renamer: expected pairs .* in the list, {said}'):
+        Renamer(rules)
+
+
 def test_names_are_not_lost() -> None:
     """Two names that become one are an error with all three names; a result that is no str is one too."""
     assert renamed(['a', 'b'], None) == {'a': 'a', 'b': 'b'}
