@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from objio.formats.json_text import DEEPEST
+
 KEY = 'objio.metrics'
 """Where they stand. JSON knows no NaN and no infinity, so these are spelled 'nan', 'inf' and '-inf'."""
 
@@ -71,9 +73,16 @@ def checked(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def to_write(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The metadata as a format takes it: `checked`, and what objio made is a plain dict."""
-    content = checked(metadata)
-    return {key: dict(value) if isinstance(value, _Made) else value for key, value in content.items()}
+    """The metadata as a format takes it: `checked`, and what objio made is a plain dict, at any depth."""
+    return {key: _plain(value) for key, value in checked(metadata).items()}
+
+
+def _plain(value: Any, depth: int = 1) -> Any:
+    if isinstance(value, _Made):
+        return dict(value)
+    if type(value) is dict and depth <= DEEPEST:  # what is deeper, a circle too, the format refuses
+        return {key: _plain(part, depth + 1) for key, part in value.items()}
+    return value
 
 
 def encode(metrics: Mapping[str, Any]) -> dict[str, float | str]:

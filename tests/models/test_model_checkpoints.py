@@ -1,5 +1,6 @@
 """The settings of a model that is loaded several times, from one save and another."""
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -39,6 +40,27 @@ def saves(tmp_path: Path) -> Path:
             model.config.opt.lr, model.config.note = idx / 10, f'of {idx}'
         ckpt.save(model, idx)
     return tmp_path / 'm'
+
+
+def test_a_checkpoint_refuses_another_model(saves: Path) -> None:
+    """Weights of one model with the settings of another are never saved or loaded; its variables alone may be."""
+    model, other = Tuned(saves, note='one'), Tuned(saves, note='other')
+    ckpt = model.checkpoint()
+    value = other.w.value
+    for call in (
+        lambda: ckpt.save(other, 9),
+        lambda: ckpt.restore(other),
+        lambda: ckpt.restore(other, 1),
+        lambda: ckpt.average(other),
+        lambda: ckpt.save(copy.deepcopy(model), 9),
+        lambda: ckpt.restore(type('Else', (Tuned,), {})(directory=None)),
+    ):
+        with pytest.raises(ValueError, match=r'belongs to another model.*model\.checkpoint\(\)'):
+            call()
+    assert other.w.value is value
+    assert (model.config.note, other.config.note, ckpt.latest()) == ('one', 'other', 3)
+    ckpt.save(other.state(), 9)
+    assert ckpt.restore(other.state()) == (9, str(saves / 'ckpt' / '0000000009.npz'))
 
 
 def test_each_load_takes_the_settings_of_its_save(saves: Path) -> None:

@@ -105,6 +105,24 @@ def test_another_way_to_the_folder_is_the_same_run(tmp_path: Path) -> None:
     third.close()
 
 
+@pytest.mark.parametrize('root', ['storage', 'a/../storage', '.'])
+def test_the_folder_of_a_run_is_the_same_wherever_the_program_goes(root: str, tmp_path: Path) -> None:
+    """`saver.path` is what was given, and absolute elsewhere: a Checkpoint there stands beside the model."""
+    (tmp_path / 'a').mkdir()
+    saver = objio.Saver(net(), run='b', root=root)
+    assert saver.path == Path(root, 'b')
+    os.chdir(tmp_path / 'a')
+    assert saver.path == (tmp_path / root / 'b').resolve()
+    saver.save()
+    with objio.Checkpoint(saver.path, background=True) as ckpt:
+        ckpt.save(saver.model, 1)
+    assert objio.runs(tmp_path / root)[0].path.joinpath('ckpt/0000000001.npz').is_file()
+    assert list(Path().iterdir()) == []
+    os.chdir(tmp_path)
+    assert saver.path == Path(root, 'b')
+    saver.close()
+
+
 def test_other_runs_of_the_program_go_on() -> None:
     """Only the Saver of the same run ends."""
     a, b = objio.Saver(net(), run='a'), objio.Saver(net(), run='b')
