@@ -110,8 +110,12 @@ class Runs(Sequence[Run]):
                 'min'; where it does not, as that of 'lr', the table shows the last value alone.
 
         Raises:
-            ValueError: a mode is another word.
+            ValueError: a mode is another word, or is given for a metric that none of the runs has.
         """
+        known = {name: None for run in self._readable() for name in run.metrics}
+        for name in modes or ():
+            if known and name not in known:
+                raise ValueError(f'no run has the metric {name!r}{nearest(name, known)}; they have {some(known)}')
         chosen = {name: chosen_mode(name, mode, f'modes[{name!r}]') for name, mode in (modes or {}).items()}
         return run_table.table(self._runs, chosen)
 

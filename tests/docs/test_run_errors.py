@@ -121,7 +121,7 @@ def _(saver: objio.Saver) -> None:
     objio.Saver.load('broken', cls=Net)
 
 
-@case('best by a metric that no run has')
+@case('best, or a mode of table, by a metric that no run has')
 def _(saver: objio.Saver) -> None:
     objio.runs().best('accuracy')
 

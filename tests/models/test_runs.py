@@ -196,6 +196,10 @@ def test_a_table_shows_the_best_where_the_name_tells(three: Runs) -> None:
     assert lines[1].split() == ['d', 'finished', '0.5', '0.5', '0.5', '0.75', '-0.5', '-0.25', '0.5', '0.75']
     with pytest.raises(ValueError, match=r"modes\['loss'\]: expected 'min' or 'max', got 'least'"):
         three.table({'loss': 'least'})  # type: ignore[dict-item]
+    for name in ('Loss', 'losss', 'val_loss'):
+        with pytest.raises(ValueError, match=rf"no run has the metric '{name}' \(did you mean 'loss'\?\); they have loss"):
+            three.table({'loss': 'max', name: 'max'})
+    assert three[:0].table({'loss': 'max'}).split() == ['run', 'state']
 
 
 def test_the_best_by_the_name_alone(three: Runs) -> None:
