@@ -336,8 +336,9 @@ def _local(given: str | bytes | os.PathLike[str]) -> str:
     if '\0' in path:
         raise ValueError(f'a path cannot contain NUL: {path!r}')
     storage.refuse_url(path)
-    if isinstance(given, os.PathLike):
-        # A Path makes one slash of two. Who has a folder `s3:` may name it with a str.
+    shortened = _SHORTENED_URL.match(path)
+    # A Path makes one slash of two, and so does its str. Who has a folder `s3:` may name it with a str.
+    if shortened and (isinstance(given, os.PathLike) or not os.path.isdir(f'{shortened[1]}:')):
         storage.refuse_url(_SHORTENED_URL.sub(r'\1://', path))
     if path != '~' and path[:2] not in {'~/', f'~{os.sep}'}:
         return path

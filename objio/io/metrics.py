@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from objio.formats.json_text import DEEPEST
+from objio.messages import given
 
 KEY = 'objio.metrics'
 """Where they stand. JSON knows no NaN and no infinity, so these are spelled 'nan', 'inf' and '-inf'."""
@@ -101,11 +102,11 @@ def encode(metrics: Mapping[str, Any]) -> dict[str, float | str]:
         if not isinstance(name, str):
             raise TypeError(f'metrics: expected names of type str, got {name!r}')
         if isinstance(value, str | bytes) or getattr(value, 'shape', ()) != ():
-            raise TypeError(f'metrics[{name!r}]: expected one number, got {value!r}')
+            raise TypeError(f'metrics[{name!r}]: expected one number, got {given(value)}')
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(f'metrics[{name!r}]: expected a real number, got {value!r}') from error
+            raise TypeError(f'metrics[{name!r}]: expected a real number, got {given(value)}') from error
         encoded[name] = number if math.isfinite(number) else str(number)
     return encoded
 

@@ -28,8 +28,8 @@ def case(row: str) -> Callable[[Callable[[Any], object]], Callable[[Any], object
 
 @case('Saver() without a model, a class, or what has no variables')
 def _(saver: objio.Saver) -> None:
-    for model in [Net, {'w': 1}]:
-        with pytest.raises(TypeError, match='Saver: expected a model'):
+    for model, cure in ((Net, 'pass an instance'), ({'w': 1}, 'Checkpoint'), (object(), 'from_tree'), (3, 'from_tree')):
+        with pytest.raises(TypeError, match=f'Saver: expected a model.*{cure}'):
             objio.Saver(model, run='new')
     objio.Saver()
 

@@ -39,7 +39,9 @@ class Folder(os.PathLike[str]):
         ('a~/b.npz', 'a~/b.npz'),
         ('./~/a.npz', './~/a.npz'),
         (' ~/a.npz', ' ~/a.npz'),
-        ('s3:/a.npz', 's3:/a.npz'),
+        ('./s3:/a.npz', './s3:/a.npz'),
+        ('a:/b.npz', 'a:/b.npz'),
+        ('s3:a.npz', 's3:a.npz'),
         (Path('c:/a.npz'), 'c:/a.npz'),
         ('../b//./a.npz ', '../b//./a.npz '),
         ('', ''),
@@ -104,7 +106,10 @@ def test_a_home_that_is_not_known_is_an_error(monkeypatch: pytest.MonkeyPatch, h
 
 @pytest.mark.parametrize(
     'file',
-    ['s3://bucket/a.npz', 'file:///a', b'gs://b/a', Path('s3://bucket/a.npz'), Path('hf+x://a'), Folder('az://a')],
+    [
+        *('s3://bucket/a.npz', 'file:///a', b'gs://b/a', Path('s3://bucket/a.npz'), Path('hf+x://a'), Folder('az://a')),
+        *(str(Path('s3://bucket/a.npz')), os.path.normpath('gs://b/a/'), str(Path('file:///a')), b'az:/a'),
+    ],
 )
 def test_a_url_is_refused(file: object) -> None:
     """Also one that a Path has taken a slash from, which would name a folder `s3:` of the working folder."""

@@ -197,7 +197,9 @@ def test_a_table_shows_the_best_where_the_name_tells(three: Runs) -> None:
     with pytest.raises(ValueError, match=r"modes\['loss'\]: expected 'min' or 'max', got 'least'"):
         three.table({'loss': 'least'})  # type: ignore[dict-item]
     for name in ('Loss', 'losss', 'val_loss'):
-        with pytest.raises(ValueError, match=rf"no run has the metric '{name}' \(did you mean 'loss'\?\); they have loss"):
+        with pytest.raises(
+            ValueError, match=rf"no run has the metric '{name}' \(did you mean 'loss'\?\); they have loss"
+        ):
             three.table({'loss': 'max', name: 'max'})
     assert three[:0].table({'loss': 'max'}).split() == ['run', 'state']
 
