@@ -27,6 +27,7 @@ File = str | os.PathLike[str] | IO[bytes]
 # A scheme with one slash. A scheme has two letters at least: one is a drive of Windows.
 _SHORTENED_URL = re.compile(rf'^([A-Za-z][A-Za-z0-9+.-]+):{re.escape(os.sep)}(?!/)')
 _PIECE = 1 << 20  # bytes that `verify` looks at while they are in the cache
+_SHOWN = 60  # characters of what is no path
 _COMPARED = 1000  # names; looking for a similar one takes up to 0.1 ms for each
 
 
@@ -334,7 +335,8 @@ class FixedPath:
 def _local(given: str | bytes | os.PathLike[str]) -> str:
     path = os.fsdecode(given)
     if '\0' in path:
-        raise ValueError(f'a path cannot contain NUL: {path!r}')
+        cure = '; for the bytes of a file pass io.BytesIO(them)' if isinstance(given, bytes) else ''
+        raise ValueError(f'a path cannot contain NUL: {path[:_SHOWN]!r}{cure}')
     storage.refuse_url(path)
     shortened = _SHORTENED_URL.match(path)
     # A Path makes one slash of two, and so does its str. Who has a folder `s3:` may name it with a str.

@@ -110,6 +110,11 @@ def _(saver: objio.Saver) -> None:
     objio.Saver.load('live', cls=Net)
 
 
+@case('runs of the folder of one run')
+def _(saver: objio.Saver) -> None:
+    objio.runs(saver.path)
+
+
 @case('load of a plain module without its class')
 def _(saver: objio.Saver) -> None:
     objio.Saver.load('old')

@@ -118,6 +118,13 @@ def test_a_url_is_refused(file: object) -> None:
             asked(file)  # type: ignore[arg-type,operator]
 
 
+def test_the_bytes_of_a_file_are_told_from_its_name() -> None:
+    """The message is short, however large the file, and says how bytes are read."""
+    with pytest.raises(ValueError, match=r'for the bytes of a file pass io\.BytesIO\(them\)') as info:
+        path_of(b'PK\x03\x04\0' + bytes(10**6))  # type: ignore[arg-type]
+    assert len(str(info.value)) < 500
+
+
 def test_bytes_that_are_no_text_name_the_same_file(tmp_path: Path) -> None:
     """A name of any bytes comes through to the system as it was."""
     name = os.fsencode(tmp_path) + b'/\xff\xfe.npz'

@@ -123,6 +123,19 @@ def test_the_folder_of_a_run_is_the_same_wherever_the_program_goes(root: str, tm
     saver.close()
 
 
+def test_the_folder_of_one_run_is_no_folder_of_runs(tmp_path: Path) -> None:
+    """It would be an empty list without a word; what the message says to call works.."""
+    objio.Saver(net(), run='a', root='deep/storage').close()
+    for root in ('deep/storage/a', Path('deep/storage/a'), 'deep/storage/a/', tmp_path / 'deep/storage/a'):
+        with pytest.raises(ValueError, match='is the folder of one run; give the folder of all runs') as info:
+            objio.runs(root)
+        call = str(info.value).partition('all runs, ')[2]
+        assert eval(call, {'runs': objio.runs}).name == 'a'
+    assert len(objio.runs('deep')) == 0
+    objio.Saver(net(), run='inner', root='deep/storage/a').close()
+    assert [run.name for run in objio.runs('deep/storage/a')] == ['inner']
+
+
 def test_other_runs_of_the_program_go_on() -> None:
     """Only the Saver of the same run ends."""
     a, b = objio.Saver(net(), run='a'), objio.Saver(net(), run='b')

@@ -93,7 +93,9 @@ def test_a_table_of_runs_that_have_not_the_same(three: Runs) -> None:
 
 def test_a_table_of_nothing() -> None:
     """A folder without runs gives an empty table; a folder that is not there is an error; others are passed over."""
-    with pytest.raises(FileNotFoundError, match='storage'):
+    with pytest.raises(
+        FileNotFoundError, match=r'no folder of runs at /.*/storage; give that of the Savers, runs\(root\)'
+    ):
         objio.runs()
     Path('storage/other').mkdir(parents=True)
     Path('storage/note.txt').touch()
