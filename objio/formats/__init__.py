@@ -60,6 +60,9 @@ ReadRange = Callable[[int, memoryview], None]
 Allocate = Callable[[int], memoryview]
 """Gives fresh memory of so many bytes, whose first byte lies at a multiple of 64."""
 
+Prepare = Callable[[int, int], None]
+"""Is told the start and the end of each range of a buffer before it is written to; in whatever order, by any thread."""
+
 
 class Encoded(Protocol):
     """A file that is checked and laid out, but not yet written."""
@@ -85,8 +88,11 @@ class Archive(Protocol):
         """How many stored bytes the array has: what `read_into` fills."""
         ...
 
-    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
-        """Fills `buffer` with the stored bytes (C order, little-endian); FormatError where they are damaged."""
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True, prepare: Prepare | None = None) -> None:
+        """Fills `buffer` with the stored bytes (C order, little-endian); FormatError where they are damaged.
+
+        `prepare` may be told of ranges before they are filled.
+        """
         ...
 
     def read_small(

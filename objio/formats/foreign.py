@@ -14,7 +14,7 @@ import numpy as np
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import Allocate, ArraySpec, ReadRange, Source, npy
+from objio.formats import Allocate, ArraySpec, Prepare, ReadRange, Source, npy
 from objio.formats.dtypes import Stored, stored
 from objio.formats.foreign_members import DEFLATED, STORED, ForeignMember, content, first_bytes, read_members
 from objio.formats.reading import check, damaged, ranges, scan, scan_pieces
@@ -92,7 +92,7 @@ class ForeignArchive:
         """How many stored bytes the array has: what `read_into` fills."""
         return self._members[name].size - self._heads[name].size
 
-    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True, prepare: Prepare | None = None) -> None:
         """Fills `buffer` with the bytes of an array in C order and little-endian.
 
         An array that lies in Fortran order takes a second buffer of the same size while it is turned.
@@ -101,6 +101,7 @@ class ForeignArchive:
             name: one of `specs`.
             buffer: writable, of `nbytes(name)` bytes.
             verify: whether the checksum is compared.
+            prepare: is told of ranges of `buffer` before they are filled.
 
         Raises:
             FormatError: the member is damaged, or holds Python objects or structured records.
@@ -112,7 +113,7 @@ class ForeignArchive:
         turned = head.fortran_order and sum(size != 1 for size in head.shape) > 1 and buffer.nbytes > 0
         target = memoryview(bytearray(buffer.nbytes)) if turned else buffer
         if member.method == STORED:
-            self._scan(name, form, target, fill=True, verify=verify)
+            self._scan(name, form, target, fill=True, verify=verify, prepare=None if turned else prepare)
         else:
             self._inflate(name, form, target, verify=verify)
         if target.nbytes and dtype.newbyteorder('<') != dtype:
@@ -173,9 +174,18 @@ class ForeignArchive:
             raise FormatError(f'{self._source.name}: {name!r} holds {_UNREADABLE[head.label]}; leave it out')
         return stored(head.label), head.dtype
 
-    def _scan(self, name: str, form: Stored, buffer: memoryview, *, fill: bool, verify: bool) -> None:
-        member, head = self._members[name], self._heads[name]
-        crc = scan(self._source, repr(name), form, member.start + head.size, buffer, fill=fill, verify=verify)
+    def _scan(
+        self,
+        name: str,
+        form: Stored,
+        buffer: memoryview,
+        *,
+        fill: bool,
+        verify: bool,
+        prepare: Prepare | None = None,
+    ) -> None:
+        start = self._members[name].start + self._heads[name].size
+        crc = scan(self._source, repr(name), form, start, buffer, fill=fill, verify=verify, prepare=prepare)
         if verify:
             self._compare_stored(name, crc)
 

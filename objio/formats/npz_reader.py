@@ -12,7 +12,7 @@ import numpy as np
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import Allocate, ArraySpec, ReadRange, Source, manifest
+from objio.formats import Allocate, ArraySpec, Prepare, ReadRange, Source, manifest
 from objio.formats.dtypes import WRITABLE
 from objio.formats.layout import LARGEST_MANIFEST, content_of, crc_of_head, lay_out_again, manifest_alone
 from objio.formats.names import MANIFEST, member_name
@@ -51,13 +51,14 @@ class NpzArchive:
         """How many stored bytes the array has: what `read_into` fills."""
         return self._members.sizes[self._index[name]]
 
-    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True, prepare: Prepare | None = None) -> None:
         """Fills `buffer` with the stored bytes of an array.
 
         Args:
             name: one of `specs`.
             buffer: writable, of `nbytes(name)` bytes.
             verify: whether the checksum is compared; header and values are checked always.
+            prepare: is told of ranges of `buffer` before they are filled.
 
         Raises:
             FormatError: the array's member is damaged.
@@ -70,7 +71,7 @@ class NpzArchive:
             (buffer[:],) = self._run([name], index, None, _scratch, verify=verify)
         else:
             self._compare_header(name, index)
-            self._scan(name, index, buffer, fill=True, verify=verify)
+            self._scan(name, index, buffer, fill=True, verify=verify, prepare=prepare)
 
     def read_small(
         self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True
@@ -164,9 +165,12 @@ class NpzArchive:
     def _compare_header(self, name: str, index: int, found: bytes | None = None) -> None:
         compare_header(self._source, repr(name), self._members, index, crc=self._crcs[index], found=found)
 
-    def _scan(self, name: str, index: int, buffer: memoryview, *, fill: bool, verify: bool) -> None:
+    def _scan(
+        self, name: str, index: int, buffer: memoryview, *, fill: bool, verify: bool, prepare: Prepare | None = None
+    ) -> None:
         form = WRITABLE[self.specs[name].dtype]
-        found = scan(self._source, repr(name), form, self._members.starts[index], buffer, fill=fill, verify=verify)
+        start = self._members.starts[index]
+        found = scan(self._source, repr(name), form, start, buffer, fill=fill, verify=verify, prepare=prepare)
         if verify:
             self._compare_crc(name, index, found)
 

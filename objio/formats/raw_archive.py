@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from objio.formats import Allocate, ArraySpec, ReadRange, Source
+from objio.formats import Allocate, ArraySpec, Prepare, ReadRange, Source
 from objio.formats.dtypes import stored
 from objio.formats.reading import bounded, check, scan
 
@@ -55,7 +55,7 @@ class RawArchive:
         """See `Archive`."""
         return _nbytes(self.specs[name])
 
-    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True, prepare: Prepare | None = None) -> None:
         """See `Archive`; there is no checksum that `verify` could ask for."""
         if buffer.nbytes != self.nbytes(name):
             raise ValueError(f'{name!r} has {self.nbytes(name)} bytes, the buffer {buffer.nbytes}')
@@ -68,7 +68,9 @@ class RawArchive:
             return
         at = 0
         for start, nbytes in stretches:
-            scan(self._source, repr(name), form, start, buffer[at : at + nbytes], fill=True, verify=False)
+            # Where an array lies in several stretches, the ranges of `buffer` are not those of its parts.
+            told = prepare if nbytes == len(buffer) else None
+            scan(self._source, repr(name), form, start, buffer[at : at + nbytes], fill=True, verify=False, prepare=told)
             at += nbytes
 
     def read_small(

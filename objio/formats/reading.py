@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from isal import isal_zlib
 
 from objio.errors import FormatError
-from objio.formats import ReadRange, Source
+from objio.formats import Prepare, ReadRange, Source
 from objio.formats.dtypes import Stored, check_values
 
 _PIECE = 1 << 20  # summed and looked at while it is still in the cache
@@ -140,7 +140,17 @@ def check(source: Source, part: str, buffer: memoryview, form: Stored) -> None:
         raise FormatError(f'{source.name}: {part}: {error}. The file is damaged; use another copy of it') from error
 
 
-def scan(source: Source, part: str, form: Stored, offset: int, buffer: memoryview, *, fill: bool, verify: bool) -> int:
+def scan(
+    source: Source,
+    part: str,
+    form: Stored,
+    offset: int,
+    buffer: memoryview,
+    *,
+    fill: bool,
+    verify: bool,
+    prepare: Prepare | None = None,
+) -> int:
     """Goes once over the stored bytes of an array, in pieces and, where it pays, in several threads.
 
     Args:
@@ -151,6 +161,7 @@ def scan(source: Source, part: str, form: Stored, offset: int, buffer: memoryvie
         buffer: the bytes, or where they go.
         fill: whether the bytes have to be read into `buffer` first.
         verify: whether the checksum is wanted.
+        prepare: is told of each range of `buffer` before it is filled.
 
     Returns:
         The CRC-32 of the bytes; 0 without `verify`.
@@ -163,6 +174,8 @@ def scan(source: Source, part: str, form: Stored, offset: int, buffer: memoryvie
         crc = 0
         for at in range(start, stop, _PIECE):
             piece = buffer[at : min(at + _PIECE, stop)]
+            if fill and prepare is not None:
+                prepare(at, at + len(piece))
             if fill:
                 source.read_into(offset + at, piece)
             if verify:

@@ -13,7 +13,7 @@ import numpy as np
 
 from objio.formats import Archive
 from objio.formats.dtypes import from_stored
-from objio.io.memory import allocate
+from objio.io.memory import allocate, fresh
 from objio.io.parts import Box, Parts, read_parts
 
 SMALL = 1 << 16  # bytes: up to here an array shares one block of memory with its neighbours in the file
@@ -26,8 +26,8 @@ def read_array(archive: Archive, name: str, *, mmap: bool = False, verify: bool 
     """One array of an archive: its own memory, or with `mmap` the file's pages where they can be had."""
     pages = archive.mapped(name, verify=verify) if mmap else None
     if pages is None:
-        pages = allocate(archive.nbytes(name))
-        archive.read_into(name, pages, verify=verify)
+        pages, prepare = fresh(archive.nbytes(name))
+        archive.read_into(name, pages, verify=verify, prepare=prepare)
     return from_stored(pages, *archive.specs[name])
 
 

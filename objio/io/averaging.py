@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from objio.errors import MismatchError
-from objio.formats import Allocate, Archive, ArraySpec, ReadRange
+from objio.formats import Allocate, Archive, ArraySpec, Prepare, ReadRange
 from objio.formats.dtypes import from_stored, stored
 from objio.io.arrays import READERS, read_arrays
 from objio.io.conversion import kind_of
@@ -64,14 +64,16 @@ class MeanArchive:
         """See `Archive`."""
         return self._archives[-1][0].nbytes(self._sources[name][-1])
 
-    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True, prepare: Prepare | None = None) -> None:
         """See `Archive`."""
         if not self._is_mean(name):
-            self._archives[-1][0].read_into(self._sources[name][-1], buffer, verify=verify)
+            self._archives[-1][0].read_into(self._sources[name][-1], buffer, verify=verify, prepare=prepare)
             return
         at = 0
         for pieces in zip(*self._streams(name, verify=verify), strict=True):
             size = len(pieces[0])
+            if prepare is not None:
+                prepare(at, at + size)
             self._mean_into(buffer[at : at + size], pieces, name)
             at += size
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from objio import storage
 from objio.errors import FormatError
-from objio.formats import Allocate, Archive, ArraySpec, ReadRange, by_suffix
+from objio.formats import Allocate, Archive, ArraySpec, Prepare, ReadRange, by_suffix
 from objio.formats.safetensors_table import parse_index
 from objio.io.texts import read_text
 
@@ -133,9 +133,9 @@ class Shards:
         """See `Archive`."""
         return self._homes[name].nbytes(name)
 
-    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True, prepare: Prepare | None = None) -> None:
         """See `Archive`."""
-        self._homes[name].read_into(name, buffer, verify=verify)
+        self._homes[name].read_into(name, buffer, verify=verify, prepare=prepare)
 
     def read_small(
         self, names: Sequence[str], allocate: Allocate, *, mmap: bool = False, verify: bool = True

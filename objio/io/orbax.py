@@ -12,7 +12,7 @@ import numpy as np
 
 from objio import storage
 from objio.errors import FormatError, UnsaveableError
-from objio.formats import Allocate, ArraySpec, ReadRange
+from objio.formats import Allocate, ArraySpec, Prepare, ReadRange
 from objio.formats.dtypes import WRITABLE, blocks, label_of
 from objio.io.texts import read_text
 
@@ -168,7 +168,7 @@ class OrbaxArchive:
         spec = self.specs[name]
         return WRITABLE[spec.dtype].nbytes(spec.shape)
 
-    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True) -> None:
+    def read_into(self, name: str, buffer: memoryview, *, verify: bool = True, prepare: Prepare | None = None) -> None:
         """See `Archive`; there is no checksum that `verify` could ask for."""
         self._fill(name, self._arrays[name].read(), buffer)
 

@@ -15,7 +15,7 @@ from support_devices import PROMISES, outcomes
 from support_verbs import bits, held, keys_of, tree_vars
 
 import objio
-from objio.io.memory import allocate
+from objio.io.memory import fresh
 
 LINUX = pytest.mark.skipif(sys.platform != 'linux', reason='only Linux lists the memory of a process in /proc')
 
@@ -125,16 +125,16 @@ def test_owned_memory_goes_to_the_device_without_a_copy(size: int) -> None:
     """A large array is the very memory that was read into: at a multiple of 64 bytes JAX takes it as it is."""
     taken: list[int] = []
 
-    def watched(nbytes: int) -> memoryview:
-        buffer = allocate(nbytes)
+    def watched(nbytes: int) -> tuple[memoryview, Any]:
+        buffer, prepare = fresh(nbytes)
         taken.append(np.frombuffer(buffer, np.uint8).ctypes.data)
-        return buffer
+        return buffer, prepare
 
-    objio.io.arrays.allocate, before = watched, objio.io.arrays.allocate
+    objio.io.arrays.fresh, before = watched, objio.io.arrays.fresh
     try:
         new = reloaded(np.arange(size, dtype='f4'), jnp.zeros(size))
     finally:
-        objio.io.arrays.allocate = before
+        objio.io.arrays.fresh = before
     assert taken == [new.unsafe_buffer_pointer()]
 
 
