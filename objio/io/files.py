@@ -329,7 +329,10 @@ class FixedPath:
     @property
     def path(self) -> str:
         """The path as it was given, or absolute where the working folder is another by now."""
-        return self._given if os.path.abspath(self._given) == self.absolute else self.absolute
+        with contextlib.suppress(FileNotFoundError):  # the working folder was removed
+            if os.path.abspath(self._given) == self.absolute:
+                return self._given
+        return self.absolute
 
 
 def _local(given: str | bytes | os.PathLike[str]) -> str:

@@ -123,6 +123,26 @@ def test_the_folder_of_a_run_is_the_same_wherever_the_program_goes(root: str, tm
     saver.close()
 
 
+def test_what_was_begun_goes_on_where_the_working_folder_is_removed(tmp_path: Path) -> None:
+    """Relative folders mean what they meant: a run, a Checkpoint and a Model save and load as before, in the background too."""
+    model = objio.nn.Linear(1, 1)
+    saver = objio.Saver(model, run='a')
+    ckpts = [objio.Checkpoint('ckpts', background=background) for background in (False, True)]
+    gone = tmp_path / 'gone'
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    saver.log(step=1, loss=0.5)
+    saver.save()
+    assert (saver.restore(), saver.path) == (1, tmp_path / 'storage/a')
+    for idx, ckpt in enumerate(ckpts, 1):
+        ckpt.save(model, idx)
+        assert ckpt.restore(model) == (idx, str(tmp_path / f'ckpts/ckpt/000000000{idx}.npz'))
+    saver.close()
+    assert objio.runs(tmp_path / 'storage')['a'].last == {'loss': 0.5}
+    os.chdir(tmp_path)
+
+
 def test_the_folder_of_one_run_is_no_folder_of_runs(tmp_path: Path) -> None:
     """It would be an empty list without a word; what the message says to call works.."""
     objio.Saver(net(), run='a', root='deep/storage').close()
