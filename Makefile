@@ -72,6 +72,7 @@ clean:
 
 # pip before 25.1 does not know the groups of pyproject.toml.
 $(stamp)-pip:
+	@command -v '$(firstword $(PYTHON))' >/dev/null || { echo 'objio needs Python 3.11 or newer, and there is no $(PYTHON); name another with: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "objio needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo 'objio needs the modules venv and ensurepip of $(PYTHON); on Debian: apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)

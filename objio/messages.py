@@ -1,10 +1,11 @@
-"""Parts of messages that every room uses: a few of many names, the nearest name, and warnings at the user's line."""
+"""Parts of messages that every room uses: a few of many names, the nearest name, a value, and warnings at the user's line."""
 
 import difflib
 import inspect
 import warnings
 from collections.abc import Iterable
 
+_SHOWN = 100  # characters of a value
 _COMPARED = 1000  # names; comparing one takes up to 0.1 ms
 
 
@@ -17,6 +18,17 @@ def some(names: Iterable[str], limit: int = 5) -> str:
     """
     names = list(names)
     return ', '.join(names[:limit]) + (f', … {len(names) - limit} more' if len(names) > limit else '')
+
+
+def given(value: object) -> str:
+    """The part of a message that shows a value that was given; of a long one, as an array or a model, its type alone.
+
+    Example:
+        >>> given(2.5), given([0.0] * 1000)
+        ('2.5 (float)', 'a value of type list')
+    """
+    shown = repr(value)
+    return f'{shown} ({type(value).__name__})' if len(shown) <= _SHOWN else f'a value of type {type(value).__name__}'
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

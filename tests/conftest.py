@@ -13,6 +13,7 @@ settings.register_profile('objio', deadline=None, derandomize='CI' in os.environ
 settings.load_profile('objio')
 
 _MISSING = 'missing program'
+_ALSO = ':/usr/sbin:/sbin'  # as `make system` looks; not every root has them on the path
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def tool(record_property: Callable[[str, object], None]) -> Callable[[str], str]
     """`tool(name)`: the path of a program of the system; a test is skipped where `make system` has not installed it."""
 
     def find(name: str) -> str:
-        path = shutil.which(name)
+        path = shutil.which(name, path=os.environ.get('PATH', os.defpath) + _ALSO)
         if path is None:
             record_property(_MISSING, name)
             pytest.skip(f'{name} is missing')

@@ -24,7 +24,7 @@ _MANY += 'queries records rows batches words sentences episodes updates games'
 _ONE = 'token sample example image step iteration iter item frame sequence request query batch epoch'
 
 _GREATER = """
-    acc, accs, accuracy, accuracies, bacc, correct, correctness, f1, f2, f beta, fbeta, f score, fscore, f measure,
+    acc, accs, acc norm, accuracy, accuracies, bacc, correct, correctness, f1, f2, f beta, fbeta, f score, fscore, f measure,
     fmeasure, prec, precision, precisions, recall, recalls, sensitivity, specificity, selectivity, ppv, npv,
     predictive value, negative predictive value, tpr, tnr, true positive, true positives, true negative, true negatives,
     mcc, matthews, kappa, kappas, qwk, informedness, markedness, youden,
@@ -32,7 +32,7 @@ _GREATER = """
     area under roc, ap, map, average precision, exact match, pass rate, passrate, solve rate, pass @ #, pass @ k,
     pass at #, pass at k, maj @ #, maj @ k, p @ #, p @ k, r @ #, r @ k, hr @ #, hr @ k, hit rate, hitrate, hit ratio,
     hit @ #, hit @ k, hits, ndcg, dcg, discounted cumulative gain, mrr, reciprocal rank,
-    iou, miou, fwiou, giou, jaccard, jaccard index, jaccard coefficient, dice, dice coef, dice coefficient, mdice, nsd,
+    iou, miou, fwiou, giou, jaccard, jaccard index, jaccard coefficient, dice, dice coef, dice coefficient, mdice, dsc, nsd,
     panoptic quality, pq, mota, motp, hota, idf1, pck, oks, nds,
     bleu, sacrebleu, gleu, rouge, rougel, rougelsum, meteor, chrf, cider, spice, nist, sari, comet, bleurt, bertscore,
     bert score, moverscore, clip score, clipscore, inception score,
@@ -47,12 +47,12 @@ _GREATER = """
     neg mean squared error, neg root mean squared error, neg mean absolute error, neg median absolute error,
     neg mean squared log error, neg root mean squared log error, neg mean absolute percentage error, neg log loss,
     neg brier score, neg max error,
-    reward, rewards, rew, success, successes, win rate, winrate, win ratio, wins, elo, sharpe, sortino, profit, revenue,
+    ↑, reward, rewards, rew, success, successes, win rate, winrate, win ratio, wins, elo, sharpe, sortino, profit, revenue,
     throughput, fps, ips, qps, rps, tps, mfu, hfu, goodput
 """
 
 _LESS = """
-    loss, losses, logloss, mlogloss, objective loss, nll, bce, ce, xent, crossentropy, cross entropy, infonce, hinge,
+    ↓, loss, losses, logloss, mlogloss, objective loss, nll, bce, ce, xent, crossentropy, cross entropy, infonce, hinge,
     huber, logcosh, log cosh, nelbo, neg elbo, negative elbo, neg log likelihood, negative log likelihood,
     negative likelihood, neg likelihood, neg log prob, negative log prob, nlpd,
     err, errs, error, errors, merror, misclassification, misclassifications, misclassified, mistakes, incorrect, wrong,
@@ -87,15 +87,21 @@ _NO_MATTER = """
     best, last, final, current, avg, average, averaged, mean, median, ema, sma, swa, running, smooth, smoothed, moving,
     total, sum, cumulative, overall, global, epoch, step, batch, iter, iteration, macro, micro, weighted, normalized,
     normalised, raw, metric, metrics, episode, episodic, ep, rollout, discounted, undiscounted, per, token, tokens,
-    sample, samples, example, image, query, request, class, k, #, @, at, peak, gpu, cpu, ram, vram, device, host,
+    sample, samples, example, image, query, request, charts, class, k, #, @, at, peak, gpu, cpu, ram, vram, device, host,
     allocated, used, usage, footprint, s, sec, secs, second, seconds, ms, us, mb, gb, mib, gib, bytes,
     mixed precision, feature map, depth map, attention map, saliency map, heat map, negative sampling,
     scale invariant, multi scale, policy gradient, sum of
 """
 
 _DOUBTFUL = """
-    neg, non, negative, negated, minus, inverse, inverted, inv, reverse, reversed, not, false, free, less, anti,
-    complement,
+    neg, non, no, negative, negated, minus, inverse, inverted, inv, reverse, reversed, recip, reciprocal, not, false,
+    free, less, anti, complement, below, under, within, above, exceeding, than,
+    saved, saving, savings, avoided, avoidance, prevented, prevention, detected, caught, fixed, corrected, removed,
+    eliminated, resolved, reduced, explained, error detection, failure detection, misclassification detection,
+    collision detection, violation detection, hallucination detection, speed, speedup, speedups, efficiency,
+    loss ratio, perplexity ratio, runtime ratio, latency ratio, codebook, code perplexity, discriminator acc,
+    discriminator accuracy, disc acc, acc steps, map size, map width, map height, precision bits,
+    epoch of, epochs of, epoch at, epochs at, step of, steps of, step at, steps at, iteration of, iterations at,
     gap, drop, delta, diff, difference, differences, change, decrease, increase, improvement, gain, reduction, decay,
     degradation, correction, recovery, var, variance, std, stdev, stddev, sd, sem, stderr, std err, std error,
     standard error, spread, confidence, uncertainty, weight, weights, coef, coeff, coefficient, coefficients, scale,
@@ -136,9 +142,14 @@ def _names() -> Iterator[tuple[tuple[str, ...], str]]:
 _KIND_OF = dict(_names())
 _WORDS = {word for name in _KIND_OF for word in name}
 _LONGEST = max(map(len, _KIND_OF))
-_PIECES = re.compile(r'@|[^\W\d_]+\d*|\d+')
+_PIECES = re.compile(r'[@↑↓]|[^\W\d_]+\d*|\d+')
 _IN_CAPITALS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+')
-_LESS_SOMETHING = re.compile(r'(?:^|[/(,:=])\s*-\s*[^\W\d_]|(?:^|[/(,:=\s])1\s*-\s*([^\W\d_]+)')
+_TURNED = re.compile(  # '-acc', '-1*acc', '!acc', '1/loss', 'loss^-1', 'error<5cm', '1-acc', '100 - acc'
+    r'(?:^|[/(,:=])\s*-\s*(?:[^\W\d_]|[\d.]+\s*[*·×])|(?:^|[/(,:=\s])[!~¬]|(?:^|[(,:=\s])1\s*/|(?:\^|\*\*)\s*\(?-|[<>≤≥]'
+    r'|(?:^|[/(,:=\s])1(?:00)?(?:\.0+)?\s*-\s*([^\W\d_]+)'
+)
+_COUNTED = {'step', 'epoch', 'token', 'sample', 'k'}  # '1-step loss' is no difference
+_HYPHENS = str.maketrans(dict.fromkeys('\N{MINUS SIGN}\N{HYPHEN}\N{EN DASH}\N{EM DASH}', '-'))
 _WITH_DIGITS = {'f1', 'f2', 'r2', 'idf1'}
 
 
@@ -182,10 +193,9 @@ def chosen_mode(metric: str, mode: str | None, argument: str) -> Mode:
 
 def _directions(metric: str) -> set[Mode]:
     """The directions that the words of a name have, as far as they can be relied on."""
-    words = list(_words(metric))
-    kinds = list(_kinds(words))
-    subtracted = _LESS_SOMETHING.search(metric)
-    if 'doubtful' in kinds or (subtracted and (subtracted[1] is None or best_mode(subtracted[1]))):
+    metric = unicodedata.normalize('NFKC', metric).translate(_HYPHENS)
+    kinds = list(_kinds(list(_words(metric))))
+    if 'doubtful' in kinds or any(_turns(match[1]) for match in _TURNED.finditer(metric)):
         return set()
     found: set[Mode] = set()
     for kind in kinds:
@@ -197,6 +207,14 @@ def _directions(metric: str) -> set[Mode]:
         found.add('max')
     sure = 'max' in kinds or 'min' in kinds
     return found if sure or len(found) > 1 or 'unknown' not in kinds else set()
+
+
+def _turns(subtracted: str | None) -> bool:
+    """Whether a sign before a word turns its meaning around: '1-val_acc' does, '1-shot_acc' and '1-step_loss' do not."""
+    if subtracted is None:
+        return True
+    first = next(iter(_words(subtracted)), '')
+    return first in _WORDS and first not in _COUNTED
 
 
 def _kinds(words: list[str]) -> Iterator[str]:
@@ -218,7 +236,7 @@ def _words(metric: str) -> Iterator[str]:
         >>> list(_words('valROC_AUC@5')), list(_words('mIoU/top5-bleu4'))
         (['val', 'roc', 'auc', '@', '#'], ['miou', 'top', '#', 'bleu'])
     """
-    for piece in _PIECES.findall(unicodedata.normalize('NFKC', metric).replace('^', '')):
+    for piece in _PIECES.findall(metric.replace('^', '')):
         letters = piece.rstrip('0123456789')
         if not letters:
             yield '#'

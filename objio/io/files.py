@@ -27,6 +27,7 @@ File = str | os.PathLike[str] | IO[bytes]
 # A scheme with one slash. A scheme has two letters at least: one is a drive of Windows.
 _SHORTENED_URL = re.compile(rf'^([A-Za-z][A-Za-z0-9+.-]+):{re.escape(os.sep)}(?!/)')
 _PIECE = 1 << 20  # bytes that `verify` looks at while they are in the cache
+_SHOWN = 60  # characters of what is no path
 _COMPARED = 1000  # names; looking for a similar one takes up to 0.1 ms for each
 
 
@@ -328,16 +329,21 @@ class FixedPath:
     @property
     def path(self) -> str:
         """The path as it was given, or absolute where the working folder is another by now."""
-        return self._given if os.path.abspath(self._given) == self.absolute else self.absolute
+        with contextlib.suppress(FileNotFoundError):  # the working folder was removed
+            if os.path.abspath(self._given) == self.absolute:
+                return self._given
+        return self.absolute
 
 
 def _local(given: str | bytes | os.PathLike[str]) -> str:
     path = os.fsdecode(given)
     if '\0' in path:
-        raise ValueError(f'a path cannot contain NUL: {path!r}')
+        cure = '; for the bytes of a file pass io.BytesIO(them)' if isinstance(given, bytes) else ''
+        raise ValueError(f'a path cannot contain NUL: {path[:_SHOWN]!r}{cure}')
     storage.refuse_url(path)
-    if isinstance(given, os.PathLike):
-        # A Path makes one slash of two. Who has a folder `s3:` may name it with a str.
+    shortened = _SHORTENED_URL.match(path)
+    # A Path makes one slash of two, and so does its str. Who has a folder `s3:` may name it with a str.
+    if shortened and (isinstance(given, os.PathLike) or not os.path.isdir(f'{shortened[1]}:')):
         storage.refuse_url(_SHORTENED_URL.sub(r'\1://', path))
     if path != '~' and path[:2] not in {'~/', f'~{os.sep}'}:
         return path

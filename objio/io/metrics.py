@@ -5,6 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from objio.formats.json_text import DEEPEST
+from objio.messages import given
+
 KEY = 'objio.metrics'
 """Where they stand. JSON knows no NaN and no infinity, so these are spelled 'nan', 'inf' and '-inf'."""
 
@@ -71,9 +74,16 @@ def checked(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def to_write(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The metadata as a format takes it: `checked`, and what objio made is a plain dict."""
-    content = checked(metadata)
-    return {key: dict(value) if isinstance(value, _Made) else value for key, value in content.items()}
+    """The metadata as a format takes it: `checked`, and what objio made is a plain dict, at any depth."""
+    return {key: _plain(value) for key, value in checked(metadata).items()}
+
+
+def _plain(value: Any, depth: int = 1) -> Any:
+    if isinstance(value, _Made):
+        return dict(value)
+    if type(value) is dict and depth <= DEEPEST:  # what is deeper, a circle too, the format refuses
+        return {key: _plain(part, depth + 1) for key, part in value.items()}
+    return value
 
 
 def encode(metrics: Mapping[str, Any]) -> dict[str, float | str]:
@@ -92,11 +102,11 @@ def encode(metrics: Mapping[str, Any]) -> dict[str, float | str]:
         if not isinstance(name, str):
             raise TypeError(f'metrics: expected names of type str, got {name!r}')
         if isinstance(value, str | bytes) or getattr(value, 'shape', ()) != ():
-            raise TypeError(f'metrics[{name!r}]: expected one number, got {value!r}')
+            raise TypeError(f'metrics[{name!r}]: expected one number, got {given(value)}')
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(f'metrics[{name!r}]: expected a real number, got {value!r}') from error
+            raise TypeError(f'metrics[{name!r}]: expected a real number, got {given(value)}') from error
         encoded[name] = number if math.isfinite(number) else str(number)
     return encoded
 

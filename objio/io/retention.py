@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from objio.io.best_mode import Mode, chosen_mode
+from objio.messages import given
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def whole_number(value: Any, name: str, least: int) -> int:
             raise TypeError  # the older NumPys take their own for an index
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f'{name}: expected an int, got {value!r} ({type(value).__name__})') from None
+        raise TypeError(f'{name}: expected an int, got {given(value)}') from None
     if number < least:
         raise ValueError(f'{name}: expected at least {least}, got {number}')
     return number

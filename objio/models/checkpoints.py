@@ -15,6 +15,7 @@ from objio.io.plan import LoadReport
 from objio.io.subjects import state_to_save
 from objio.messages import warn_user
 from objio.models import sessions
+from objio.models.keeping import is_model
 from objio.models.merging import merge
 from objio.models.place import Place
 from objio.models.record import Record
@@ -69,7 +70,9 @@ class ModelCheckpoint(Checkpoint):
 
         Raises:
             FileExistsError: the model's directory is the folder of a run that this process has not taken.
+            ValueError: `vc` is another model than that of the checkpoint, whose settings would not be those saved.
         """
+        self._refuse_other(vc)
         self._refuse_stranger()
         content = Record.of(type(self._model), self._model.config).beside(metadata)
         if vc is self._model:
@@ -81,6 +84,7 @@ class ModelCheckpoint(Checkpoint):
 
         Raises:
             ConfigConflict: an immutable setting differs from the saved one, or a saved one is no longer valid.
+            ValueError: `vc` is another model than that of the checkpoint, which would get the settings.
         """
         check_options(load_var_collection, load_options, 'restore: load_var_collection')
         return super().restore(self._state(vc), idx, **load_options)
@@ -109,7 +113,18 @@ class ModelCheckpoint(Checkpoint):
         if jax.process_index() == 0:  # the one that writes
             sessions.refuse_stranger(self._model.directory)
 
+    def _refuse_other(self, vc: Any) -> None:
+        """Refuses another model, as a cell of a notebook makes that is run again: weights and settings would part."""
+        if vc is not self._model and is_model(vc):
+            name = type(vc).__name__
+            raise ValueError(
+                f'this checkpoint belongs to another model (a {type(self._model).__name__} in {self._folder.path}), whose '
+                f'settings go with each save; nothing was changed. Make one for this {name}: model.checkpoint(). For its '
+                'weights alone, with the settings of the other: model.state()'
+            )
+
     def _state(self, vc: Any) -> Any:
+        self._refuse_other(vc)
         return vc.state() if vc is self._model else vc
 
 

@@ -31,9 +31,16 @@ def is_model(thing: Any) -> bool:
 
 def settings_of(model: Any, config: Mapping[str, Any] | None, *, is_model: bool) -> dict[str, Any]:
     """The settings that a module was given, once they are known to be such that JSON gives them back."""
+    if isinstance(model, type):
+        raise TypeError(
+            f'Saver: expected a model, a module with variables, got the class {model.__name__}; pass an instance'
+        )
     if vars_of(model) is None:
-        kind = f'the class {model.__name__}' if isinstance(model, type) else f'{type(model).__name__}'
-        raise TypeError(f'Saver: expected a model, a module with variables, got {kind}; pass an instance')
+        raise TypeError(
+            f'Saver: expected a model, a module with variables, got {type(model).__name__}. Save any other tree of arrays '
+            'with save_var_collection or a Checkpoint; or let an objio.Model hold it: '
+            'self.net = objio.VarCollection.from_tree(tree)'
+        )
     if config is None:
         return {}
     if is_model:

@@ -27,7 +27,7 @@ from objio.models.merging import begin, merge
 from objio.models.place import Place
 from objio.models.record import WEIGHTS, Record
 from objio.models.saveable import guard
-from objio.models.saved_class import naming_the_class, warn_of_other_class
+from objio.models.saved_class import naming_the_class, saying_how_to_load_a_part, warn_of_other_class
 from objio.variables import Module, VarCollection
 from objio.variables.name_filter import Selector
 
@@ -106,7 +106,7 @@ class Model(Module):
         cls = type(self)
         cure = f"use another directory for this model, as {cls.__name__}('…'), or none, directory=None"
         with place.open() as (archive, name, record):
-            with naming_the_class(record, cls, name, cure):
+            with naming_the_class(record, cls, name, cure), saying_how_to_load_a_part(cls, folder.path):
                 merged = merge(begin(cls.Config, config, record, name), record, cls, name)
                 warn_user(*merged.notes, category=ConfigDefaultChanged)
                 self._config = merged.config

@@ -1,6 +1,7 @@
 """The runs of a folder: listed, filtered, sorted, and the best of them used again. No JAX until one is loaded."""
 
 import contextlib
+import errno
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -110,8 +111,12 @@ class Runs(Sequence[Run]):
                 'min'; where it does not, as that of 'lr', the table shows the last value alone.
 
         Raises:
-            ValueError: a mode is another word.
+            ValueError: a mode is another word, or is given for a metric that none of the runs has.
         """
+        known = {name: None for run in self._readable() for name in run.metrics}
+        for name in modes or ():
+            if known and name not in known:
+                raise ValueError(f'no run has the metric {name!r}{nearest(name, known)}; they have {some(known)}')
         chosen = {name: chosen_mode(name, mode, f'modes[{name!r}]') for name, mode in (modes or {}).items()}
         return run_table.table(self._runs, chosen)
 
@@ -177,6 +182,7 @@ def runs(root: str | os.PathLike[str] = 'storage') -> Runs:
 
     Raises:
         FileNotFoundError: there is no such folder.
+        ValueError: it is the folder of one run.
 
     Example:
         >>> import objio
@@ -192,10 +198,23 @@ def runs(root: str | os.PathLike[str] = 'storage') -> Runs:
         'lr-0.01'
     """
     folder = path_of_folder(root)
-    paths = [os.path.join(folder, name) for name in os.listdir(folder)]
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            f'there is no folder of runs at {os.path.abspath(folder)}; give that of the Savers, runs(root)',
+            folder,
+        ) from None
     found = []
-    for path in paths:
+    for path in (os.path.join(folder, name) for name in names):
         if is_run(path):
             with contextlib.suppress(FileNotFoundError):  # somebody removed it meanwhile
                 found.append(Run(path))
+    if not found and is_run(folder):
+        whole = os.path.abspath(folder)
+        raise ValueError(
+            f'{folder!r} is the folder of one run; give the folder of all runs, runs({os.path.dirname(whole)!r})'
+            f'[{os.path.basename(whole)!r}]'
+        )
     return Runs(sorted(found, key=lambda run: (run.start or '', run.name)), folder)

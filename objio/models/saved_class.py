@@ -44,6 +44,26 @@ def naming_the_class(record: Record, cls: type, name: str, cure: str) -> Iterato
         raise
 
 
+@contextmanager
+def saying_how_to_load_a_part(cls: type, folder: str) -> Iterator[None]:
+    """Says of what does not fit where the options are taken that the error names: a model that is made takes none.
+
+    Args:
+        cls: the class of the model.
+        folder: its directory.
+    """
+    try:
+        yield
+    except MismatchError as error:
+        name = cls.__name__
+        where = (
+            f'{name}(…) takes no such options, load does: model = {name}(directory=None), with the '
+            f'settings that were saved, then model.load({folder!r}, …). For a new model use another directory.'
+        )
+        error.args = (f'{error.args[0]}\n{where}',)
+        raise
+
+
 def warn_of_other_class(record: Record, cls: type, name: str) -> None:
     """Warns in the log of a save that fits by its names alone: its class is neither the one loaded nor a base of it."""
     if not any(is_of(record, base) for base in cls.__mro__):

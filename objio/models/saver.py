@@ -17,7 +17,7 @@ from objio.errors import ConfigConflict, FormatError
 from objio.formats.manifest import check_metadata
 from objio.io import metrics as metrics_io
 from objio.io.contents import contents_of
-from objio.io.files import opened, path_of_folder
+from objio.io.files import FixedPath, opened, path_of_folder
 from objio.io.ops import load_archive, save_var_collection
 from objio.io.pickling import check_picklable, save_module
 from objio.io.subjects import as_collection, state_to_save, to_save
@@ -62,7 +62,7 @@ class Saver:
     Attributes:
         model: what is saved.
         run: the name of the run.
-        path: its folder.
+        path: its folder: as given, or absolute where the program has gone elsewhere.
 
     Raises:
         TypeError: there is no model, or the settings are none that JSON gives back.
@@ -118,8 +118,13 @@ class Saver:
         if name is None:
             raise ValueError('of several processes each must know the name of the run: pass run=, or set OBJIO_RUN')
         self.run = name
-        self.path = Path(folder, name)
-        self._folder = os.path.abspath(self.path)  # the program may go elsewhere
+        self._path = FixedPath(str(Path(folder, name)))
+        self._folder = self._path.absolute
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run: as given, or absolute where the program has gone elsewhere."""
+        return Path(self._path.path)
 
     def log(self, *, step: int, **metrics: Any) -> None:
         """Appends metrics to those of the run; they outlive the process from here on.

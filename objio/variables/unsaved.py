@@ -88,6 +88,12 @@ def check_unsaved(module: Module, vc: VarCollection, ignored: NameFilter | None 
     kind = type(module).__name__
     certain = [str(one) for one in found if one.certain]
     if certain:
+        if hasattr(type(module), 'state') and hasattr(type(module), 'checkpoint'):  # a Model, which is not known here
+            raise UnsaveableError(
+                f'{kind} is a Model and keeps more than its vars(), which would be neither saved nor loaded: '
+                f'{some(certain)}. Pass its state(), which has all of it, or use its save(), load() and checkpoint(); '
+                'for the others alone pass its vars(), or ignore= their names'
+            )
         raise UnsaveableError(
             f'{kind} holds variables where its vars() does not look, which would be neither saved nor loaded: '
             f'{some(certain)}. Keep them in attributes of the instance (no __slots__), or in lists, tuples, dicts or a ModuleList '

@@ -75,6 +75,7 @@ CASES: dict[str, Callable[[], object]] = {
         'new'
     ),
     'save(), load(), checkpoint() or directory of a model that has none': lambda: Net(None).save(),
+    "a model's checkpoint that is given another model": lambda: Net('new').checkpoint().save(Net(None), 1),
     'a directory with a save of another class that does not fit': lambda: Stranger('model'),
     'a nested Config that does not derive from that of a base': declare,
     'a class that this program has not defined, asked for by its name': lambda: find('elsewhere:Net'),

@@ -28,8 +28,8 @@ def case(row: str) -> Callable[[Callable[[Any], object]], Callable[[Any], object
 
 @case('Saver() without a model, a class, or what has no variables')
 def _(saver: objio.Saver) -> None:
-    for model in [Net, {'w': 1}]:
-        with pytest.raises(TypeError, match='Saver: expected a model'):
+    for model, cure in ((Net, 'pass an instance'), ({'w': 1}, 'Checkpoint'), (object(), 'from_tree'), (3, 'from_tree')):
+        with pytest.raises(TypeError, match=f'Saver: expected a model.*{cure}'):
             objio.Saver(model, run='new')
     objio.Saver()
 
@@ -110,6 +110,11 @@ def _(saver: objio.Saver) -> None:
     objio.Saver.load('live', cls=Net)
 
 
+@case('runs of the folder of one run')
+def _(saver: objio.Saver) -> None:
+    objio.runs(saver.path)
+
+
 @case('load of a plain module without its class')
 def _(saver: objio.Saver) -> None:
     objio.Saver.load('old')
@@ -121,7 +126,7 @@ def _(saver: objio.Saver) -> None:
     objio.Saver.load('broken', cls=Net)
 
 
-@case('best by a metric that no run has')
+@case('best, or a mode of table, by a metric that no run has')
 def _(saver: objio.Saver) -> None:
     objio.runs().best('accuracy')
 

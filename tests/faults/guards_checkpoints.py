@@ -26,6 +26,18 @@ GUARDS = [
             '_ = ',
             'test_a_mean_that_fails_changes_nothing',
         ),
+        (
+            'a checkpoint saves no other model with its settings',
+            '        self._refuse_other(vc)\n        self._refuse_stranger()\n',
+            '        self._refuse_stranger()\n',
+            'test_a_checkpoint_refuses_another_model',
+        ),
+        (
+            'a checkpoint loads no other model with its settings',
+            '        self._refuse_other(vc)\n        return vc.state()',
+            '        return vc.state()',
+            'test_a_checkpoint_refuses_another_model',
+        ),
     ),
     *of(
         'models/settings.py',

@@ -95,6 +95,12 @@ GUARDS = [
             'if',
             'test_names_of_the_field_tell_what_is_best and none',
         ),
+        (
+            'signs that turn the meaning around tell nothing',
+            ' or any(_turns(match[1]) for match in _TURNED.finditer(metric))',
+            '',
+            'test_what_turns_a_known_word_around_is_not_passed_over',
+        ),
     ),
     *of(
         'variables/variable.py',

@@ -67,7 +67,7 @@ GUARDS = [
         ('mutable settings may change', 'if name in before and name in now and not any(', 'if name in before and name in now and any(', 'test_a_model_goes_on_with_other_mutable_settings'),
         ('damaged metrics are known first', '        self._earlier = read(os.path.join(folder, sessions.METRICS))\n', '', 'test_going_on_with_damaged_metrics_changes_nothing'),
         ('a start that fails ends the run', "                self._session.end('failed', sessions.described(error))\n", '', 'test_a_session_that_fails_at_once_is_ended'),
-        ('a program may go elsewhere', 'self._folder = os.path.abspath(self.path)', 'self._folder = str(self.path)', 'test_a_program_that_goes_elsewhere'),
+        ('a program may go elsewhere', 'self._folder = self._path.absolute', 'self._folder = str(self.path)', 'test_a_program_that_goes_elsewhere'),
     ),
     *of(
         'models/keeping.py',

@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,33 @@ def test_with_no_skip_whatever_is_skipped_fails(tmp_path: Path, options: tuple[s
 def test_no_skip_can_be_switched_off(tmp_path: Path, no_skip: str) -> None:
     """As `make faults NO_SKIP=0` does."""
     assert run_sample(tmp_path, no_skip=no_skip)[0] == 0
+
+
+def test_programs_of_the_administrator_are_found_without_their_folder_on_the_path(
+    tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root is without it after a plain `su`; else the last line named a program that `make system` finds."""
+    name = min(path.name for path in Path('/sbin').iterdir() if path.is_file() and os.access(path, os.X_OK))
+    monkeypatch.setenv('PATH', '/nowhere')
+    try:
+        assert os.access(tool(name), os.X_OK)
+    except pytest.skip.Exception as skipped:
+        pytest.fail(str(skipped))
+
+
+def test_make_says_of_a_python_that_is_not_there_what_to_do(tmp_path: Path) -> None:
+    """A bare machine may have none, or call it otherwise."""
+    command = [
+        shutil.which('make') or 'make',
+        '--no-print-directory',
+        f'VENV={tmp_path}',
+        'PYTHON=python9.9 -B',
+        'test',
+    ]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert 'there is no python9.9 -B; name another with: make PYTHON=' in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def asked_for() -> set[str]:

@@ -44,6 +44,19 @@ NEITHER = """
     time_steps
     ep_len_mean LossLess error_free_rate rewards/rejected 日本 @ 5
 """
+TURNED = """
+    1-val_acc 1-mean_iou 1-top1 1.0-accuracy 100-acc 100-wer -1*acc val/-1*loss −loss −accuracy !acc ~correct 1/loss
+    (1/ppl) loss^-1 loss**-1 loss<0.1 error<5cm acc>0.9 err≤2 no_error no_errors reciprocal_loss recip_perplexity
+    frac_error_below_5 errors_within_5px error_under_threshold error_detection_rate errors_detected errors_fixed
+    collision_avoidance_rate collisions_avoided failures_prevented latency_saved latency_speedup runtime_speedup
+    step_time_speedup latency_efficiency error_explained loss_ratio codebook_perplexity vq/codebook_perplexity
+    discriminator_accuracy epoch_of_best_loss steps_at_best_acc acc_steps map_size accuracy↓ loss↑
+"""
+NOT_TURNED = """
+    1-shot_acc 1-step_loss fold/1/loss val-loss val–loss loss-1 1_loss FID↓ PSNR↑ acc_norm hellaswag_acc_norm DSC
+    val_DSC detection_loss detection_mAP mean_reciprocal_rank explained_variance charts/episodic_return speech_wer
+    loss_at_step
+"""
 
 
 @pytest.mark.parametrize(
@@ -56,6 +69,13 @@ def test_names_of_the_field_tell_what_is_best(mode: Mode | None, names: str) -> 
     assert [name for name in names.split() if best_mode(name) != mode] == []
     assert best_mode('') is None
     assert best_mode('1 - ssim') is None
+
+
+def test_what_turns_a_known_word_around_is_not_passed_over() -> None:
+    """A sign, a bound, or a word that makes another number of a known one is refused; what only looks so is not."""
+    assert [name for name in TURNED.split() if best_mode(name) is not None] == []
+    assert [name for name in NOT_TURNED.split() if best_mode(name) is None] == []
+    assert best_mode('100 - wer') is best_mode('1 - val accuracy') is None
 
 
 @pytest.mark.parametrize(('mode', 'names'), [('max', GREATER), ('min', LESS)], ids=['max', 'min'])

@@ -150,6 +150,30 @@ def test_what_was_made_for_one_key_stands_under_no_other() -> None:
             checked({key: value})
 
 
+@pytest.mark.parametrize('wrap', [lambda given: {'all': given}, lambda given: {'a': {'b': {'c': given}}, 'n': [1, {}]}])
+def test_a_saving_function_may_keep_what_it_got_under_a_key_of_its_own(
+    wrap: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    """What objio made is plain data there, at any depth; nothing in the file or in an error is a type of objio's own."""
+
+    def save(file: str, vc: objio.VarCollection, metadata: Mapping[str, Any] | None = None) -> None:
+        objio.save_var_collection(file, vc, metadata=wrap(metadata))
+
+    ckpt = with_functions(save, objio.load_var_collection)(tmp_path)
+    ckpt.save(model(), 1, metrics={'acc': 0.5}, metadata={'note': 'x'})
+    with objio.open(tmp_path / 'ckpt/0000000001.npz') as saved:
+        assert saved.metadata == wrap({'objio.metrics': {'acc': 0.5}, 'note': 'x'})
+
+
+def test_metadata_in_a_circle_are_a_fault_of_type(tmp_path: Path) -> None:
+    """A dict that holds itself is refused as what JSON does not keep, before anything is written."""
+    circle: dict[str, Any] = {}
+    circle['a'] = circle
+    with pytest.raises(TypeError, match='nested more than'):
+        objio.save_var_collection(tmp_path / 'x.npz', model(), metadata=circle)
+    assert names(tmp_path) == []
+
+
 def test_a_pickle_of_metadata_needs_no_objio() -> None:
     """A saving function that pickles what it got writes plain dicts."""
     assert b'objio.io' not in pickle.dumps(reserved('objio.metrics', {'loss': 0.5}))

@@ -39,7 +39,9 @@ class Folder(os.PathLike[str]):
         ('a~/b.npz', 'a~/b.npz'),
         ('./~/a.npz', './~/a.npz'),
         (' ~/a.npz', ' ~/a.npz'),
-        ('s3:/a.npz', 's3:/a.npz'),
+        ('./s3:/a.npz', './s3:/a.npz'),
+        ('a:/b.npz', 'a:/b.npz'),
+        ('s3:a.npz', 's3:a.npz'),
         (Path('c:/a.npz'), 'c:/a.npz'),
         ('../b//./a.npz ', '../b//./a.npz '),
         ('', ''),
@@ -104,13 +106,23 @@ def test_a_home_that_is_not_known_is_an_error(monkeypatch: pytest.MonkeyPatch, h
 
 @pytest.mark.parametrize(
     'file',
-    ['s3://bucket/a.npz', 'file:///a', b'gs://b/a', Path('s3://bucket/a.npz'), Path('hf+x://a'), Folder('az://a')],
+    [
+        *('s3://bucket/a.npz', 'file:///a', b'gs://b/a', Path('s3://bucket/a.npz'), Path('hf+x://a'), Folder('az://a')),
+        *(str(Path('s3://bucket/a.npz')), os.path.normpath('gs://b/a/'), str(Path('file:///a')), b'az:/a'),
+    ],
 )
 def test_a_url_is_refused(file: object) -> None:
     """Also one that a Path has taken a slash from, which would name a folder `s3:` of the working folder."""
     for asked in (path_of, path_of_folder):
         with pytest.raises(ValueError, match='://.* is a URL, but objio reads and writes local files only so far'):
             asked(file)  # type: ignore[arg-type,operator]
+
+
+def test_the_bytes_of_a_file_are_told_from_its_name() -> None:
+    """The message is short, however large the file, and says how bytes are read."""
+    with pytest.raises(ValueError, match=r'for the bytes of a file pass io\.BytesIO\(them\)') as info:
+        path_of(b'PK\x03\x04\0' + bytes(10**6))  # type: ignore[arg-type]
+    assert len(str(info.value)) < 500
 
 
 def test_bytes_that_are_no_text_name_the_same_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import objio
 from objio.io.metrics import KEY, decode, encode
 from objio.io.retention import Explanation, Fate, Policy, whole_number
 
@@ -117,6 +118,17 @@ def test_what_is_no_whole_number_is_refused(value: Any) -> None:
     """A bool, a float or a str is no index, even where it looks like one."""
     with pytest.raises(TypeError, match='idx: expected an int'):
         whole_number(value, 'idx', 0)
+
+
+@pytest.mark.parametrize('value', [np.zeros((50, 50)), objio.nn.Linear(30, 30).vars(), 'x' * 1000, [0.5] * 100])
+def test_a_large_value_does_not_fill_the_message(value: Any) -> None:
+    """Swapped arguments put a whole model where a number belongs: the error names its type."""
+    with pytest.raises(TypeError, match=f'idx: expected an int, got a value of type {type(value).__name__}') as info:
+        whole_number(value, 'idx', 0)
+    assert len(str(info.value)) < 200
+    with pytest.raises(TypeError, match=r"metrics\['loss'\]: expected ") as info:
+        encode({'loss': value})
+    assert len(str(info.value)) < 200
 
 
 @given(st.dictionaries(st.text(max_size=5), st.floats() | st.integers(-(2**53), 2**53)))

@@ -196,6 +196,50 @@ def test_the_save_of_another_class_is_named_as_the_cause(
     assert "another directory for this model, as Wider('…')" in str(info.value)
 
 
+def test_a_model_saves_where_it_was_made_after_the_working_folder_is_removed(tmp_path: Path) -> None:
+    """At once, in the background, and its checkpoints; nothing that was trained is lost to a folder that is gone."""
+    model = Line('m')
+    gone = tmp_path / 'gone'
+    gone.mkdir()
+    with contextlib.chdir(gone):
+        gone.rmdir()
+        model.save()
+        model.save(background=True)
+        model.wait()
+        model.checkpoint().save(model, 1)
+        assert (model.directory, model.directory.is_dir()) == (tmp_path / 'm', True)
+    assert (tmp_path / 'm/ckpt/0000000001.npz').is_file()
+    assert Line('m').directory == Path('m')
+
+
+def test_what_does_not_fit_says_where_options_are_taken() -> None:
+    """A model that is made takes no `skip=`; the message says how to load a part, and that way works."""
+
+    def define(outputs: int) -> type[objio.Model]:
+        class Net(objio.Model):
+            class Config(objio.Config):
+                width: int = 3
+
+            def build(self) -> None:
+                self.body = objio.nn.Linear(self.config.width, 2)
+                self.head = objio.nn.Linear(2, outputs)
+
+        return Net
+
+    first = define(4)('nets')
+    first.save()
+    again = define(5)
+    with pytest.raises(objio.MismatchError) as info:
+        again('nets')
+    assert str(info.value).splitlines()[-1] == (
+        'Net(…) takes no such options, load does: model = Net(directory=None), with the settings that were saved, then '
+        "model.load('nets', …). For a new model use another directory."
+    )
+    model = again(directory=None)
+    model.load('nets', skip='(Net).head')
+    np.testing.assert_array_equal(model.body.w.value, first.body.w.value)
+
+
 @pytest.mark.filterwarnings('error')
 def test_a_warning_that_is_an_error_names_the_class_too() -> None:
     """Where ConfigDefaultChanged is raised, it says that the save is of another class."""

@@ -1,6 +1,8 @@
 """The settings of a model that is loaded several times, from one save and another."""
 
+import copy
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,55 @@ def saves(tmp_path: Path) -> Path:
             model.config.opt.lr, model.config.note = idx / 10, f'of {idx}'
         ckpt.save(model, idx)
     return tmp_path / 'm'
+
+
+def test_a_checkpoint_refuses_another_model(saves: Path) -> None:
+    """Weights of one model with the settings of another are never saved or loaded; its variables alone may be."""
+    model, other = Tuned(saves, note='one'), Tuned(saves, note='other')
+    ckpt = model.checkpoint()
+    value = other.w.value
+    for call in (
+        lambda: ckpt.save(other, 9),
+        lambda: ckpt.restore(other),
+        lambda: ckpt.restore(other, 1),
+        lambda: ckpt.average(other),
+        lambda: ckpt.save(copy.deepcopy(model), 9),
+        lambda: ckpt.restore(type('Else', (Tuned,), {})(directory=None)),
+    ):
+        with pytest.raises(ValueError, match=r'belongs to another model.*model\.checkpoint\(\)'):
+            call()
+    assert other.w.value is value
+    assert (model.config.note, other.config.note, ckpt.latest()) == ('one', 'other', 3)
+    ckpt.save(other.state(), 9)
+    assert ckpt.restore(other.state()) == (9, str(saves / 'ckpt' / '0000000009.npz'))
+
+
+@pytest.mark.parametrize(
+    'verb',
+    [
+        lambda model: objio.save_var_collection('x.npz', model),
+        lambda model: objio.Checkpoint('c').save(model, 1),
+        lambda model: objio.Checkpoint('c').restore(model),
+        lambda model: objio.load_var_collection('x.npz', model),
+        lambda model: objio.plan_load('x.npz', model),
+    ],
+)
+def test_a_verb_that_would_lose_the_state_of_a_model_says_what_to_pass(
+    verb: Callable[[objio.Model], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no variable of the model, as the optimiser's collection, is in its `state()`, and that is saved and loaded."""
+
+    class Net(objio.Model):
+        def build(self) -> None:
+            self.layer = objio.nn.Linear(2, 1)
+            self.opt = objio.VarCollection.from_tree({'count': np.int32(3)}, scope='adam.')
+
+    monkeypatch.chdir(tmp_path)
+    model = Net(directory=None)
+    with pytest.raises(objio.UnsaveableError, match=r'adam\.count.*Pass its state\(\), which has all of it'):
+        verb(model)
+    objio.Checkpoint('c').save(model.state(), 1)
+    assert objio.Checkpoint('c').restore(Net(directory=None).state())[0] == 1
 
 
 def test_each_load_takes_the_settings_of_its_save(saves: Path) -> None:

@@ -105,6 +105,57 @@ def test_another_way_to_the_folder_is_the_same_run(tmp_path: Path) -> None:
     third.close()
 
 
+@pytest.mark.parametrize('root', ['storage', 'a/../storage', '.'])
+def test_the_folder_of_a_run_is_the_same_wherever_the_program_goes(root: str, tmp_path: Path) -> None:
+    """`saver.path` is what was given, and absolute elsewhere: a Checkpoint there stands beside the model."""
+    (tmp_path / 'a').mkdir()
+    saver = objio.Saver(net(), run='b', root=root)
+    assert saver.path == Path(root, 'b')
+    os.chdir(tmp_path / 'a')
+    assert saver.path == (tmp_path / root / 'b').resolve()
+    saver.save()
+    with objio.Checkpoint(saver.path, background=True) as ckpt:
+        ckpt.save(saver.model, 1)
+    assert objio.runs(tmp_path / root)[0].path.joinpath('ckpt/0000000001.npz').is_file()
+    assert list(Path().iterdir()) == []
+    os.chdir(tmp_path)
+    assert saver.path == Path(root, 'b')
+    saver.close()
+
+
+def test_what_was_begun_goes_on_where_the_working_folder_is_removed(tmp_path: Path) -> None:
+    """Relative folders mean what they meant: a run, a Checkpoint and a Model save and load as before, in the background too."""
+    model = objio.nn.Linear(1, 1)
+    saver = objio.Saver(model, run='a')
+    ckpts = [objio.Checkpoint('ckpts', background=background) for background in (False, True)]
+    gone = tmp_path / 'gone'
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    saver.log(step=1, loss=0.5)
+    saver.save()
+    assert (saver.restore(), saver.path) == (1, tmp_path / 'storage/a')
+    for idx, ckpt in enumerate(ckpts, 1):
+        ckpt.save(model, idx)
+        assert ckpt.restore(model) == (idx, str(tmp_path / f'ckpts/ckpt/000000000{idx}.npz'))
+    saver.close()
+    assert objio.runs(tmp_path / 'storage')['a'].last == {'loss': 0.5}
+    os.chdir(tmp_path)
+
+
+def test_the_folder_of_one_run_is_no_folder_of_runs(tmp_path: Path) -> None:
+    """It would be an empty list without a word; what the message says to call works.."""
+    objio.Saver(net(), run='a', root='deep/storage').close()
+    for root in ('deep/storage/a', Path('deep/storage/a'), 'deep/storage/a/', tmp_path / 'deep/storage/a'):
+        with pytest.raises(ValueError, match='is the folder of one run; give the folder of all runs') as info:
+            objio.runs(root)
+        call = str(info.value).partition('all runs, ')[2]
+        assert eval(call, {'runs': objio.runs}).name == 'a'
+    assert len(objio.runs('deep')) == 0
+    objio.Saver(net(), run='inner', root='deep/storage/a').close()
+    assert [run.name for run in objio.runs('deep/storage/a')] == ['inner']
+
+
 def test_other_runs_of_the_program_go_on() -> None:
     """Only the Saver of the same run ends."""
     a, b = objio.Saver(net(), run='a'), objio.Saver(net(), run='b')

@@ -93,7 +93,9 @@ def test_a_table_of_runs_that_have_not_the_same(three: Runs) -> None:
 
 def test_a_table_of_nothing() -> None:
     """A folder without runs gives an empty table; a folder that is not there is an error; others are passed over."""
-    with pytest.raises(FileNotFoundError, match='storage'):
+    with pytest.raises(
+        FileNotFoundError, match=r'no folder of runs at /.*/storage; give that of the Savers, runs\(root\)'
+    ):
         objio.runs()
     Path('storage/other').mkdir(parents=True)
     Path('storage/note.txt').touch()
@@ -196,6 +198,12 @@ def test_a_table_shows_the_best_where_the_name_tells(three: Runs) -> None:
     assert lines[1].split() == ['d', 'finished', '0.5', '0.5', '0.5', '0.75', '-0.5', '-0.25', '0.5', '0.75']
     with pytest.raises(ValueError, match=r"modes\['loss'\]: expected 'min' or 'max', got 'least'"):
         three.table({'loss': 'least'})  # type: ignore[dict-item]
+    for name in ('Loss', 'losss', 'val_loss'):
+        with pytest.raises(
+            ValueError, match=rf"no run has the metric '{name}' \(did you mean 'loss'\?\); they have loss"
+        ):
+            three.table({'loss': 'max', name: 'max'})
+    assert three[:0].table({'loss': 'max'}).split() == ['run', 'state']
 
 
 def test_the_best_by_the_name_alone(three: Runs) -> None:

@@ -200,8 +200,8 @@ class Typed(objio.Model):
         nan: float = float('nan')
         bounds: list[float] = [float('-inf'), 1.0]
         pair: Pair = Pair(3, 4)
-        names: set[str] = {'b', 'a'}
-        table: dict[int, set[int]] = {1: {2}}
+        names: set[str] = {'a'}
+        table: dict[int, set[int]] = {1: {2, 3}}
         either: int | str = '1'
         any: Any = ({'a': [1, None, 'x', 2.5, True]}, 2**70, -0.0)
         layers: list[Inner] = [Inner(), Inner(act='tanh')]
