@@ -270,8 +270,8 @@ GUARDS = [
         ),
         (
             'a path means what it meant when it was given',
-            'return self._given if os.path.abspath(self._given) == self.absolute else self.absolute',
-            'return self._given',
+            '            if os.path.abspath(self._given) == self.absolute:\n',
+            '            if True:\n',
             'test_a_fixed_path_means_what_it_meant',
         ),
     ),
