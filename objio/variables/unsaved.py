@@ -1,12 +1,12 @@
 """What a module holds beside the variables that its `vars` finds: it is neither saved nor loaded, and a verb says so."""
 
 import collections
-import contextlib
 import dataclasses
+import functools
 import types
+import weakref
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -32,7 +32,7 @@ _OWN_WALKS = (Module.vars, ModuleList.vars)
 _BASES = (Module, ModuleList, *Module.__mro__, *ModuleList.__mro__)
 _LABELS = 'USTO'  # kinds of arrays of NumPy: text says how, as a str does; of objects each is looked at
 
-_warned: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
+_warned: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
 
 
 class Unsaved(NamedTuple):
@@ -118,7 +118,7 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
     waiting: list[tuple[str, Any, str]] = [(f'({type(module).__name__})', module, '')]
     while waiting:
         name, thing, function = waiting.pop()
-        if id(thing) in seen or function in told:
+        if id(thing) in seen or function in told or type(thing) in weakref.ProxyTypes:
             continue
         seen[id(thing)] = thing
         inner: list[tuple[str, Any]] = []
@@ -176,16 +176,20 @@ def _of_class(module: Module) -> Iterator[tuple[str, Any]]:
 
 def _given_by(module: Module) -> list[tuple[str, Any]]:
     """What a `vars` of a module's own gives, each with the end of its name."""
-    with contextlib.suppress(Exception):  # the code of a foreign class, which nobody has asked so far
+    try:
         return [(f'.{name}', variable) for name, variable in module.vars().items()]
-    return []
+    except Exception:  # noqa: BLE001  # the code of a foreign class, which nobody has asked so far
+        return list(items_of(module))
 
 
 def _behind(thing: Any) -> list[tuple[str, Any]]:
     """The modules and variables that a function keeps for itself, each with the end of its name.
 
-    A method has its module, a function what its body took from around it, a compiled one the function that was compiled.
+    A method has its module, a function what its body took from around it, a compiled one the function that was
+    compiled, a partial one its arguments.
     """
+    if isinstance(thing, functools.partial):
+        return list(items_of(thing))
     if isinstance(thing, types.MethodType):
         return [('.__self__', thing.__self__)]
     if isinstance(thing, types.FunctionType):
