@@ -55,7 +55,7 @@ GUARDS = [
         'io/test_unsaved_hidden.py',
         ('variables of a class are seen', 'inner = [*items_of(thing), *_of_class(thing)]', 'inner = list(items_of(thing))', 'test_variables_that_only_the_class_or_the_items_lead_to_are_refused'),
         ('variables behind a function are told', '        elif behind := _behind(thing):\n', '        elif behind := []:\n', 'test_variables_behind_a_function_are_told'),
-        ('instances of a class are no parts of it', ' and not any(isinstance(part, cls) for part in found)', '', 'test_a_list_of_instances_and_modules_of_python_are_no_data'),
+        ('instances of a class are no parts of it', ' and not any(isinstance(part, cls) for part in found)', '', 'test_what_only_looks_like_variables_or_arrays_is_no_data'),
     ),
     *of(
         'io/contents.py',

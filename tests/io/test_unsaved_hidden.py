@@ -202,12 +202,12 @@ class Known(Module):
 
     def __init__(self) -> None:
         self.own = StateVar(0)
-        self.numpy, self.made_of = jnp, np
+        self.numpy, self.made_of, self.takes = jnp, np, [jax.ShapeDtypeStruct((2,), jnp.float32)]
         Known.made.append(self)
 
 
-def test_a_list_of_instances_and_modules_of_python_are_no_data(tmp_path: Any) -> None:
-    """Other instances are no part of a module; numpy has a shape and a dtype, and is no array."""
+def test_what_only_looks_like_variables_or_arrays_is_no_data(tmp_path: Any) -> None:
+    """Other instances are no part of a module; numpy itself and a promise have a shape and a dtype, and no data."""
     Known()
     objio.save_var_collection(tmp_path / 'x.npz', Known())
     objio.load_var_collection(tmp_path / 'x.npz', Known())
