@@ -11,7 +11,7 @@ from objio.io.conversion import Exchange, exchange
 from objio.io.renames import Renames, likely
 from objio.io.rewriting import Rewriting, rewrite
 from objio.io.table import Row, abridged, described, table
-from objio.messages import some
+from objio.messages import nearest, some
 
 _LONG = 2000  # letters; a longer renamer is no longer read, it is asked for
 
@@ -153,9 +153,9 @@ class LoadPlan:
         if self._given and self._allowed[0] and self.missing:
             made = self._names.renamed
             lost = [
-                f'{old!r} became {made[old]!r} (did you mean {model!r}?)'
+                f'{old!r} became {made[old]!r}{near}'
                 for old, model in self.guesses.items()
-                if made[old] != old
+                if made[old] != old and (near := nearest(made[old], [model]))
             ]
             if lost:
                 told.append(f'{self.file}: the renamer makes names that the model lacks: {some(lost)}')

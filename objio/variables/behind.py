@@ -1,6 +1,6 @@
 """What belongs to a module and no attribute of it holds: variables of its class, or that a function leads to."""
 
-import contextlib
+import functools
 import io
 import random
 import types
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from objio.variables.collection import VarCollection
+from objio.variables.hidden import items_of
 from objio.variables.module import Module, ModuleList
 from objio.variables.variable import is_variable
 
@@ -35,15 +36,17 @@ def of_class(cls: type[Module]) -> dict[str, Any]:
 
 def given_by(module: Module) -> list[tuple[str, Any]]:
     """What a `vars` of a module's own gives, each with the end of its name."""
-    with contextlib.suppress(Exception):  # the code of a foreign class, which nobody has asked so far
+    try:
         return [(f'.{name}', variable) for name, variable in module.vars().items()]
-    return []
+    except Exception:  # noqa: BLE001  # the code of a foreign class, which nobody has asked so far
+        return list(items_of(module))
 
 
 def behind(thing: Any) -> list[tuple[str, Any]]:
     """The modules and variables that a function keeps for itself, each with the end of its name.
 
-    A method has its module, a function what its body took from around it, a compiled one the function that was compiled.
+    A method has its module, a function what its body took from around it, a compiled one the function that was
+    compiled, a partial one its arguments.
 
     Example:
         >>> from objio.variables.variable import StateVar
@@ -52,6 +55,8 @@ def behind(thing: Any) -> list[tuple[str, Any]]:
         >>> [name for name, _ in behind(outer(StateVar(1)))]
         ['.count']
     """
+    if isinstance(thing, functools.partial):
+        return list(items_of(thing))
     if isinstance(thing, types.MethodType):
         return [('.__self__', thing.__self__), ('', thing.__func__)]
     held: list[tuple[str, Any]] = []

@@ -110,10 +110,12 @@ def _data_in(thing: Any, *, arrays: bool, known: Container[int]) -> Iterator[Fou
 
 
 def is_array(thing: Any) -> bool:
-    """Whether a thing is an array, of whatever library; a scalar of NumPy is a number."""
+    """Whether a thing is an array, of whatever library; a scalar of NumPy is a number, a promise of JAX has no data."""
     if isinstance(thing, (np.ndarray, jax.Array)):
         return True
-    if isinstance(thing, (type, np.generic, np.dtype, types.ModuleType)):  # numpy itself has a shape and a dtype
+    if isinstance(
+        thing, (type, np.generic, np.dtype, jax.ShapeDtypeStruct, types.ModuleType)
+    ):  # numpy itself has a shape and a dtype
         return False
     # Asked of the class first: an attribute of an object may run any code.
     return all(hasattr(type(thing), name) or name in getattr(thing, '__dict__', ()) for name in ('shape', 'dtype'))

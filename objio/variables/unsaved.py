@@ -3,9 +3,9 @@
 import collections
 import dataclasses
 import types
+import weakref
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -31,7 +31,7 @@ _CONTAINERS = (
 _OWN_WALKS = (Module.vars, ModuleList.vars)
 _LABELS = 'USTO'  # kinds of arrays of NumPy: text says how, as a str does; of objects each is looked at
 
-_warned: WeakKeyDictionary[type, set[str]] = WeakKeyDictionary()
+_warned: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
 
 
 class Unsaved(NamedTuple):
@@ -126,7 +126,7 @@ def _unsaved_in(module: Module, vc: VarCollection) -> Iterator[Unsaved]:
     waiting: list[tuple[str, Any, str]] = [(f'({type(module).__name__})', module, '')]
     while waiting:
         name, thing, function = waiting.pop()
-        if id(thing) in seen or function in told:
+        if id(thing) in seen or function in told or type(thing) in weakref.ProxyTypes:
             continue
         seen[id(thing)] = thing
         inner: list[tuple[str, Any]] = []

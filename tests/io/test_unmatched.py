@@ -342,7 +342,7 @@ def test_arrays_that_a_smaller_model_lacks_are_renamed_in_silence(tmp_path: Path
     """A renamer for the whole file serves a part of the model, whose own new variables are like none of the file's."""
     file = tmp_path / 'x.npz'
     objio.save_var_collection(file, {'encoder': {'kernel': np.ones((2, 3)), 'bias': np.ones(3)}, 'head': np.ones(4)})
-    vc = objio.VarCollection.from_tree({'enc': {'w': np.zeros((2, 3))}, 'scale': np.zeros(5)})
+    vc = objio.VarCollection.from_tree({'enc': {'w': np.zeros((2, 3))}, 'scale': np.zeros(4)})
     renamer = {'encoder': 'enc', 'kernel': 'w', 'bias': 'b', 'head': 'old'}
     report = objio.load_var_collection(file, vc, renamer, allow_missing=True)
     assert (report.matched, report.missing) == (('enc.w',), ('scale',))

@@ -4,6 +4,7 @@ import collections
 import functools
 import re
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,23 @@ class Queued(Module):
         self.own, self.keys = StateVar(0), collections.deque([objio.random.Generator(0)])
 
 
+class Failing(Module):
+    """A `vars` that fails, in a container where nobody asks it."""
+
+    def __init__(self) -> None:
+        self.own, self.rest = StateVar(0), collections.deque([Broken()])
+
+
+class Broken(Module):
+    """A module with a `vars` that fails."""
+
+    def __init__(self) -> None:
+        self.w = StateVar(1)
+
+    def vars(self, scope: str = '') -> VarCollection:
+        raise KeyError(scope)
+
+
 class Heads(Module):
     """A dict of modules among the items of a list that is a module."""
 
@@ -88,6 +106,7 @@ REFUSED: dict[type[Module], str] = {
     Named: "TrainVar at (Named)['head'](Linear).b",
     Listed: 'TrainVar at (Listed)[1](Linear).b',
     Queued: 'RandomState at (Queued).keys[0](Generator).(Generator)._key',
+    Failing: 'StateVar at (Failing).rest[0](Broken).w',
     Heads: "TrainVar at (Heads).inner(Named)['head'](Linear).b",
 }
 
@@ -118,6 +137,9 @@ FUNCTIONS: dict[str, tuple[Callable[[Module], Any], str]] = {
     'compiled module': (jax.jit, '(Net).extra.__wrapped__(Linear).b'),
     'compiled closure': (lambda lin: jax.jit(around(lin)), '(Net).extra.__wrapped__.module(Linear).b'),
     'decorated method': (decorated, '(Net).extra.__wrapped__.__self__(Linear).b'),
+    'partial method': (lambda lin: functools.partial(lin.__call__), '(Net).extra.func.__self__(Linear).b'),
+    'partial closure': (lambda lin: functools.partial(around(lin), 1), '(Net).extra.func.module(Linear).b'),
+    'argument': (lambda lin: functools.partial(len, around(lin)), '(Net).extra.args[0].module(Linear).b'),
     'list of functions': (lambda lin: [jax.nn.relu, around(lin)], '(Net).extra[1].module(Linear).b'),
 }
 
@@ -156,6 +178,8 @@ def test_functions_of_what_is_saved_are_not_told(tmp_path: Any) -> None:
     module.calls = [module.vars, module.extra.__call__, around(module.extra), jax.jit(around(module)), around]
     module.step = jax.jit(objio.pure(module.extra, module.extra.vars()))
     module.early = early()
+    module.partials = [functools.partial(around(module.extra), 1), functools.partial(module.extra.__call__)]
+    module.proxies = [weakref.proxy(module), weakref.proxy(module.extra)]
     objio.save_var_collection(tmp_path / 'x.npz', module)
     objio.load_var_collection(tmp_path / 'x.npz', module)
 
@@ -178,12 +202,12 @@ class Known(Module):
 
     def __init__(self) -> None:
         self.own = StateVar(0)
-        self.numpy, self.made_of = jnp, np
+        self.numpy, self.made_of, self.takes = jnp, np, [jax.ShapeDtypeStruct((2,), jnp.float32)]
         Known.made.append(self)
 
 
-def test_a_list_of_instances_and_modules_of_python_are_no_data(tmp_path: Any) -> None:
-    """Other instances are no part of a module; numpy has a shape and a dtype, and is no array."""
+def test_what_only_looks_like_variables_or_arrays_is_no_data(tmp_path: Any) -> None:
+    """Other instances are no part of a module; numpy itself and a promise have a shape and a dtype, and no data."""
     Known()
     objio.save_var_collection(tmp_path / 'x.npz', Known())
     objio.load_var_collection(tmp_path / 'x.npz', Known())
