@@ -54,7 +54,7 @@ def to_save(subject: Any, ignore: Selector | None = None) -> VarCollection:
         raise TypeError('expected a module, a collection of variables or a tree of arrays, got None')
     else:
         vc = VarCollection.from_tree(subject, ignore=ignore)
-        if not len(vc) and jax.tree.leaves(subject):
+        if not len(vc) and ignore is None and jax.tree.leaves(subject):
             raise TypeError(
                 f'expected a module, a collection of variables or a tree of arrays, got {type(subject).__name__}'
             )

@@ -199,6 +199,13 @@ def test_a_save_of_truly_nothing_is_made_and_logged(nothing: Any, tmp_path: Any,
     assert 'holds no variables' in caplog.text
 
 
+def test_a_tree_that_is_ignored_whole_is_an_empty_save(tmp_path: Any, caplog: Any) -> None:
+    """It was asked for; the log says that nothing is in the file."""
+    objio.save_var_collection(tmp_path / 'x.npz', {'a': 1.0, 'b': [2.0]}, ignore=['a', 'b'])
+    assert saved(tmp_path / 'x.npz') == []
+    assert 'holds no variables' in caplog.text
+
+
 def test_names_that_are_ignored_are_left_out(tmp_path: Any) -> None:
     """Of modules, collections and checkpoints; a name that nothing has is refused."""
     module = net([1])
