@@ -16,6 +16,7 @@ from objio import storage
 from objio.errors import ConfigConflict, FormatError
 from objio.formats.manifest import check_metadata
 from objio.io import metrics as metrics_io
+from objio.io.background import wait_for
 from objio.io.contents import contents_of
 from objio.io.files import FixedPath, opened, path_of_folder
 from objio.io.ops import load_archive, save_var_collection
@@ -225,6 +226,7 @@ class Saver:
             FormatError: a file is damaged.
         """
         folder = Path(path_of_folder(root), check_name(run))
+        wait_for(str(folder / WEIGHTS))  # a save that this program is still writing is a save
         refuse_missing(folder)
         with opened(folder / WEIGHTS) as (archive, name):
             record = Record.read(archive, name)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,36 +53,30 @@ class Session:
 
     def is_of(self, folder: str | os.PathLike[str]) -> bool:
         """Whether the session goes on, and this is its folder."""
-        return self._held.is_in_place() and os.path.exists(folder) and os.path.samefile(self.folder, folder)
+        return not self._taken_over and self._held.is_in_place() and os.path.samefile(self.folder, folder)
 
     def check(self) -> None:
         """Checks that this process may still write.
 
         Raises:
-            ValueError: the session has ended, or a fork took it into another process.
+            ValueError: the session has ended, was taken over, or a fork took it into another process.
             FileNotFoundError: the folder was removed, or replaced by another.
         """
         if os.getpid() != self._process:
             raise ValueError(f'{self.folder} belongs to the process {self._process}; only that one writes to it')
         if self._taken_over:
-            raise ValueError(f'{self.folder}: a later Saver of this program goes on with the run; use that one')
+            raise ValueError(
+                f'{self.folder}: the run was taken over by a newer Saver of this program (process {self._process}), '
+                'made with resume=True; use that one'
+            )
         if not self._held.release.alive:
             raise ValueError(f'{self.folder}: the run has ended; Saver(..., resume=True) goes on with it')
         if not self._held.is_in_place():
             raise FileNotFoundError(errno.ENOENT, 'the folder of the run was removed while it was running', self.folder)
 
-    def is_here(self) -> bool:
-        """Whether the session goes on in this process."""
-        return os.getpid() == self._process and self._held.release.alive
-
-    def give_up(self) -> None:
-        """Ends the session for another one of this process, which goes on with the run."""
-        self.end('finished')
-        self._taken_over = True
-
     def end(self, state: str, error: str | None = None) -> None:
         """Writes how the session ended, and lets go of the folder; a second time it does nothing."""
-        if not self._held.release.alive:  # as in a child that a fork made
+        if self._taken_over or not self._held.release.alive:  # as in a child that a fork made
             return
         try:
             if self._held.is_in_place():
@@ -90,6 +85,24 @@ class Session:
         finally:
             _OPEN.discard(self)
             self._held.release()
+
+    def hand_over(self, facts: Mapping[str, Any], check: Check | None, folder: str) -> 'Session':
+        """Ends this session well and begins the next one of the run, which has the lock from then on.
+
+        Args:
+            facts: as for `begin`, as is `check`.
+            check: what may refuse; then this session goes on.
+            folder: the run's, as it was given this time.
+        """
+        sessions = [*self._sessions[:-1], {**self._sessions[-1], 'state': 'finished', 'end': now()}]
+        if check is not None:
+            check(sessions, folder)
+        sessions.append(_begun(facts))
+        write_provenance(self.folder, sessions)
+        self._taken_over = True
+        _OPEN.discard(self)
+        _LOG.info('%s: a newer Saver of this program goes on with the run; the one before it has ended', self.folder)
+        return Session(self.folder, self._held, sessions)
 
     def end_unattended(self, error: str | None = None) -> None:
         """Ends a session whose program said nothing of its end; a bad disk is told in the log, as nobody would hear."""
@@ -100,6 +113,17 @@ class Session:
 
 
 _OPEN: set[Session] = set()
+_BEGINNING = threading.RLock()  # one thread at a time, so that a run is handed over once
+
+
+def _begin_anew() -> None:
+    """In a new child: the thread that began a run is not there to let go."""
+    global _BEGINNING
+    _BEGINNING = threading.RLock()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @atexit.register
@@ -116,27 +140,42 @@ def begin(folder: str, facts: Mapping[str, Any], *, resume: bool, check: Check |
     Args:
         folder: the run's; the one above it is there.
         facts: the provenance of this session.
-        resume: go on with the run, where there is one; also where an earlier session of this process has it, which then
-            ends.
+        resume: go on with the run, where there is one.
         check: called with the sessions that the run had and its folder, before anything is written.
 
+    Where this process has the run itself, to resume it ends that session and takes its place.
+
     Raises:
-        BlockingIOError: a process that lives has the run, be it this one.
+        BlockingIOError: another process that lives has the run, or this one has, and it is not resumed.
         FileExistsError: there is such a run, and it is not resumed; or the folder holds something else.
         OSError: the folder cannot be made or written to. Nothing was changed, in each case.
     """
-    earlier = next((session for session in list(_OPEN) if session.is_here() and session.is_of(folder)), None)
-    if earlier is not None:
-        if not resume:
-            raise BlockingIOError(
-                errno.EAGAIN,
-                f'this program (process {os.getpid()}) writes the run already: close() the Saver that does, or go on '
-                'with the run here: resume=True',
-                folder,
-            )
-        if check is not None:
-            check(read_sessions(folder) or [], folder)
-        earlier.give_up()
+    with _BEGINNING:
+        own = session_of(folder)
+        if own is None:
+            return _begin(folder, facts, resume=resume, check=check)
+        if resume:
+            return own.hand_over(facts, check, folder)
+    raise BlockingIOError(
+        errno.EAGAIN,
+        f'this program has the run open already (process {os.getpid()}): close() the Saver that has it, or go on with '
+        'the run in its place, Saver(..., resume=True)',
+        folder,
+    )
+
+
+def session_of(folder: str | os.PathLike[str]) -> Session | None:
+    """The session of this process that has a folder, by whatever path; None where there is none."""
+    if not os.path.isdir(folder):
+        return None
+    return next((session for session in list(_OPEN) if session.is_of(folder)), None)
+
+
+def _begun(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {**facts, 'state': 'running', 'end': None, 'error': None}
+
+
+def _begin(folder: str, facts: Mapping[str, Any], *, resume: bool, check: Check | None) -> Session:
     refuse(folder, resume=resume)
     made = _make(folder)
     path = os.path.abspath(os.path.join(folder, LOCK))
@@ -151,7 +190,7 @@ def begin(folder: str, facts: Mapping[str, Any], *, resume: bool, check: Check |
         if check is not None:
             check(sessions, folder)
         storage.sweep(folder)
-        sessions.append({**facts, 'state': 'running', 'end': None, 'error': None})
+        sessions.append(_begun(facts))
         write_provenance(folder, sessions)
     except BaseException:
         if held is not None:
@@ -194,7 +233,7 @@ def refuse_stranger(folder: str | os.PathLike[str]) -> None:
     """
     if not os.path.exists(os.path.join(folder, PROVENANCE)):
         return
-    if any(session.is_of(folder) for session in _OPEN):
+    if session_of(folder) is not None:
         return
     raise FileExistsError(
         errno.EEXIST,

@@ -87,13 +87,13 @@ GUARDS = [
             'a name with words of both directions tells nothing',
             'return directions.pop() if len(directions) == 1 else None',
             'return directions.pop() if directions else None',
-            'test_names_of_the_field_tell_what_is_best and both',
+            'test_names_of_the_field_tell_what_is_best',
         ),
         (
             'words that turn the meaning around tell nothing',
             "if 'doubtful' in kinds or",
             'if',
-            'test_names_of_the_field_tell_what_is_best and none',
+            'test_names_of_the_field_tell_what_is_best',
         ),
         (
             'signs that turn the meaning around tell nothing',

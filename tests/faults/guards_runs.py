@@ -17,8 +17,8 @@ GUARDS = [
         ('a folder of others is not taken', '    elif others:\n', '    elif False:\n', 'test_a_folder_that_is_no_run_is_not_taken'),
         (
             'an open run of this program is not begun again',
-            '        if not resume:\n            raise BlockingIOError',
-            '        if False:\n            raise BlockingIOError',
+            '        if resume:\n            return own.hand_over',
+            '        if True:\n            return own.hand_over',
             'test_a_second_run_of_one_name_is_refused',
         ),
         (

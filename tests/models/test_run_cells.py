@@ -35,7 +35,7 @@ def test_a_cell_that_resumes_takes_the_run_over() -> None:
     second = objio.Saver(net(), run='a', resume=True)
     assert states() == ['finished', 'running']
     for call in (lambda: first.log(step=2, loss=9.0), first.save):
-        with pytest.raises(ValueError, match='a later Saver of this program goes on with the run'):
+        with pytest.raises(ValueError, match='taken over by a newer Saver of this program'):
             call()
     assert second.restore() == 1
     second.log(step=2, loss=0.25)
@@ -67,7 +67,7 @@ def test_a_cell_that_does_not_resume_is_told_what_to_do(named: str, monkeypatch:
         monkeypatch.setenv('OBJIO_RUN', 'a')
         options = {}
     first = objio.Saver(net(), **options)
-    with pytest.raises(BlockingIOError, match=rf'this program \(process {os.getpid()}\).*close\(\).*resume=True'):
+    with pytest.raises(BlockingIOError, match=rf'this program .*\(process {os.getpid()}\).*close\(\).*resume=True'):
         objio.Saver(net(), **options)
     first.log(step=1, loss=0.5)
     assert states() == ['running']
@@ -100,7 +100,7 @@ def test_another_way_to_the_folder_is_the_same_run(tmp_path: Path) -> None:
     os.chdir(tmp_path / 'elsewhere')
     third = objio.Saver(net(), run='a', root=tmp_path / 'storage', resume=True)
     for old in (first, second):
-        with pytest.raises(ValueError, match='a later Saver'):
+        with pytest.raises(ValueError, match='a newer Saver'):
             old.log(step=1, loss=0.5)
     third.close()
 
