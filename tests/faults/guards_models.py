@@ -209,12 +209,6 @@ GUARDS = [
         'models/record.py',
         _MODEL,
         (
-            'the settings of a model are not replaced by metadata of that name',
-            'return checked(metadata) | reserved(CONFIG_KEY, self.as_json())',
-            'return reserved(CONFIG_KEY, self.as_json()) | dict(metadata or {})',
-            'test_the_reserved_key_is_not_for_users',
-        ),
-        (
             'weights without settings are told',
             'not isinstance(found, Mapping)\n            or any(',
             'any(',
