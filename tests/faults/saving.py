@@ -161,7 +161,7 @@ def save(scene: Scene, folder: Path, say: Say, *, again: bool = False) -> None:
         mark()
     if again:
         ckpt = ckpt or ckpt_of(folder)
-        ckpt.save(tree(NEW + 1), idx=NEW + 1)
+        ckpt.save(tree(NEW + 1), idx=NEW + 1, metrics={'loss': NEW + 1})
         ckpt.wait()
         say('saved again')
 

@@ -148,13 +148,18 @@ def test_a_background_save_that_fails_is_told(tmp_path: Path) -> None:
 def test_a_program_that_ends_finishes_its_save(tmp_path: Path) -> None:
     """A background save is complete when the program has ended, also from another working folder."""
     program = """
-import os, objio
+import os, threading, objio
+from objio.models.place import Place
 class Net(objio.Model):
     def build(self):
         self.w = objio.StateVar(objio.random.normal((1000,)))
+elsewhere, write = threading.Event(), Place.write
+Place.write = lambda self, *args, **options: (elsewhere.wait(), write(self, *args, **options))[1]
 net = Net('m')
 net.save(background=True)
-os.chdir('/')
+os.mkdir('other')
+os.chdir('other')
+elsewhere.set()
 """
     subprocess.run(
         [sys.executable, '-c', program],
