@@ -35,7 +35,8 @@ _STRUCTURE = (
     os.PathLike,
     re.Pattern,
 )
-_CONTAINERS = (list, tuple, Mapping, Set, collections.deque, collections.UserList)
+CONTAINERS = (list, tuple, Mapping, Set, collections.deque, collections.UserList)
+"""What holds items and nothing else, as far as its class tells."""
 _BYTES = (bytes, bytearray, memoryview, array.array, mmap.mmap)
 _JAX = ('jax', 'jaxlib')  # whose objects say where and how, and are no data but for its arrays
 _MOST = 10_000  # things that are looked at: an attribute may lead to a whole program
@@ -113,9 +114,8 @@ def is_array(thing: Any) -> bool:
     """Whether a thing is an array, of whatever library; a scalar of NumPy is a number, a promise of JAX has no data."""
     if isinstance(thing, (np.ndarray, jax.Array)):
         return True
-    if isinstance(
-        thing, (type, np.generic, np.dtype, jax.ShapeDtypeStruct, types.ModuleType)
-    ):  # numpy itself has a shape and a dtype
+    # Of modules, numpy itself has a shape and a dtype.
+    if isinstance(thing, (type, np.generic, np.dtype, jax.ShapeDtypeStruct, types.ModuleType)):
         return False
     # Asked of the class first: an attribute of an object may run any code.
     return all(hasattr(type(thing), name) or name in getattr(thing, '__dict__', ()) for name in ('shape', 'dtype'))
@@ -127,7 +127,7 @@ def items_of(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from (('.func', thing.func), ('.args', thing.args), ('.keywords', thing.keywords))
     elif isinstance(thing, Mapping):
         yield from ((f'[{key!r}]', item) for key, item in list(thing.items()))
-    elif isinstance(thing, _CONTAINERS):
+    elif isinstance(thing, CONTAINERS):
         yield from ((f'[{index}]', item) for index, item in enumerate(list(thing)))
     yield from ((f'.{name}', value) for name, value in list(attributes_of(thing)))
 
@@ -141,7 +141,7 @@ def _is_opaque(thing: Any, *, seen_into: bool) -> bool:
     """
     cls: Any = type(thing)
     plain = cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__
-    if isinstance(thing, _CONTAINERS) or (plain and seen_into):
+    if isinstance(thing, CONTAINERS) or (plain and seen_into):
         return False
     try:
         reduced = thing.__reduce_ex__(4)

@@ -1,10 +1,9 @@
 """What a module holds beside the variables that its `vars` finds: it is neither saved nor loaded, and a verb says so."""
 
-import collections
 import dataclasses
 import types
 import weakref
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,20 +13,11 @@ from objio.messages import some, warn_user
 from objio.variables.behind import advances, behind, given_by, of_class
 from objio.variables.collection import VarCollection
 from objio.variables.containers import RANDOM
-from objio.variables.hidden import Found, find_data, is_array, items_of
+from objio.variables.hidden import CONTAINERS, Found, find_data, is_array, items_of
 from objio.variables.module import SETTINGS, Module, ModuleList
 from objio.variables.name_filter import NameFilter
 from objio.variables.variable import is_variable, target, targets_of, values_of
 
-_CONTAINERS = (
-    list,
-    tuple,
-    Mapping,
-    Set,
-    collections.deque,
-    collections.UserList,
-    types.SimpleNamespace,
-)
 _OWN_WALKS = (Module.vars, ModuleList.vars)
 _LABELS = 'USTO'  # kinds of arrays of NumPy: text says how, as a str does; of objects each is looked at
 
@@ -179,4 +169,4 @@ def _is_state(vc: VarCollection) -> bool:
 def _is_container(thing: Any) -> bool:
     if callable(thing) or isinstance(thing, type):
         return False
-    return isinstance(thing, _CONTAINERS) or dataclasses.is_dataclass(thing)
+    return isinstance(thing, (*CONTAINERS, types.SimpleNamespace)) or dataclasses.is_dataclass(thing)
